@@ -1,0 +1,145 @@
+"""PostgreSQL and Redis for one machine, kept in one private folder (`ENTERON_HOME`)."""
+
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from service.embedded_postgres import SOCKET_NAME as POSTGRES_SOCKET
+from service.embedded_postgres import SUPERUSER, Postgres, StopMode
+from service.embedded_process import EmbeddedError
+from service.embedded_redis import Redis
+
+DATABASE = "enteron"
+_SOCKET_PATH_BYTES = 107  # sun_path of Linux is 108 bytes with its terminating zero
+_PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class Status:
+    """Which of the two servers answers."""
+
+    postgres: bool
+    redis: bool
+
+
+class Embedded:
+    """The two servers of one home folder; every call may come from another process than the last."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.resolve()
+        for folder in (self.home, *(self.home / name for name in ("logs", "redis", "secrets"))):
+            _make_private(folder)
+        sockets = _socket_folder(self.home)
+        logs = self.home / "logs"
+        superuser = self.password_file(SUPERUSER)
+        self.postgres = Postgres(self.home / "postgres", sockets, logs / "postgres.log", superuser)
+        self.redis = Redis(self.home / "redis", sockets, logs / "redis.log")
+
+    def start(self) -> None:
+        """Start what does not run; servers left by a killed process are taken over."""
+        with self._locked():
+            self.postgres.start()
+            self.redis.start()
+
+    def stop(self) -> None:
+        with self._locked():
+            self.redis.stop()
+            self.postgres.stop()
+
+    def restart_postgres(self, mode: StopMode = "immediate") -> None:
+        with self._locked():
+            self.postgres.stop(mode)
+            self.postgres.start()
+
+    def kill(self) -> None:
+        """SIGKILL to every process of both servers, as a power cut would."""
+        self.redis.kill()
+        self.postgres.kill()
+
+    def status(self) -> Status:
+        return Status(postgres=self.postgres.is_ready(), redis=self.redis.is_ready())
+
+    def database_url(self, role: str, database: str = DATABASE) -> str:
+        """SQLAlchemy URL without the password, which stands in `password_file(role)`."""
+        host = quote(str(self.postgres.sockets), safe="")
+        return f"postgresql+psycopg://{quote(role)}@/{quote(database)}?host={host}&port=5432"
+
+    def superuser_url(self, database: str = "postgres") -> str:
+        return self.database_url(SUPERUSER, database)
+
+    @property
+    def superuser_password_file(self) -> Path:
+        return self.password_file(SUPERUSER)
+
+    @property
+    def redis_url(self) -> str:
+        """Unix-socket URL as kombu spells it."""
+        return f"redis+socket://{quote(str(self.redis.socket))}"
+
+    def password_file(self, role: str) -> Path:
+        return self.secret_file(f"database-{role}")
+
+    def secret_file(self, name: str) -> Path:
+        """File with a random secret of 256 bits, made when first asked for."""
+        path = self.home / "secrets" / name
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(32))
+        return path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One start or stop at a time per home; the kernel frees the lock of a killed process."""
+        with open(self.home / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
+    if folder.stat().st_uid != os.geteuid():
+        raise EmbeddedError("the folder of the embedded servers belongs to another user: set ENTERON_HOME")
+    folder.chmod(_PRIVATE)
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Create whole or not at all, never overwrite: two processes end up with the same secret."""
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp makes it 0600
+    with open(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # the other process was first
+    finally:
+        os.unlink(draft)
+
+
+def _socket_folder(home: Path) -> Path:
+    """`home/run`, or a short private folder, noted there, where a socket path would be too long."""
+    inside = home / "run"
+    if len(os.fsencode(inside / POSTGRES_SOCKET)) <= _SOCKET_PATH_BYTES:
+        _make_private(inside)
+        return inside
+    note = home / "socket-folder"
+    if note.exists() and _is_private(Path(note.read_text())):
+        return Path(note.read_text())
+    note.unlink(missing_ok=True)
+    _write_once(note, tempfile.mkdtemp(prefix="enteron-"))
+    return Path(note.read_text())
+
+
+def _is_private(folder: Path) -> bool:
+    """Anybody may make a folder of that name in the system's temporary folder after a reboot."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return found.st_uid == os.geteuid() and found.st_mode & 0o777 == _PRIVATE and folder.is_dir()

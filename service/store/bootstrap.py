@@ -1,0 +1,155 @@
+"""What a superuser does once before the migrations: roles, database, extension. Safe to repeat."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.engine import URL
+
+DATABASE = "enteron"
+OWNER = "enteron_owner"
+# Waiting is bounded where a person waits; `0` leaves the limit to the job's own deadline or the migration.
+ROLE_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    OWNER: {"lock_timeout": "10s", "statement_timeout": "0", "idle_in_transaction_session_timeout": "60s"},
+    "enteron_api": {
+        "lock_timeout": "3s",
+        "statement_timeout": "10s",
+        "idle_in_transaction_session_timeout": "15s",
+    },
+    "enteron_worker": {
+        "lock_timeout": "3s",
+        "statement_timeout": "60s",
+        "idle_in_transaction_session_timeout": "15s",
+    },
+    "enteron_dispatcher": {
+        "lock_timeout": "3s",
+        "statement_timeout": "10s",
+        "idle_in_transaction_session_timeout": "15s",
+    },
+    "enteron_auditor": {
+        "lock_timeout": "3s",
+        "statement_timeout": "60s",
+        "idle_in_transaction_session_timeout": "15s",
+    },
+}
+ROLES = tuple(ROLE_SETTINGS)
+
+_LOCK_KEY = 0x656E7465726F6E  # "enteron"
+_MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+# Tables of its own or a way to become their owner also free a role from row-level security.
+_UNSAFE_ROLE = text("""
+SELECT rolname,
+       rolsuper AS superuser,
+       rolbypassrls AS bypassrls,
+       rolcreaterole AS createrole,
+       EXISTS (SELECT FROM pg_database d WHERE d.datname = current_database()
+               AND pg_has_role(current_user, d.datdba, 'MEMBER')) AS owner,
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'public' AND pg_has_role(current_user, c.relowner, 'MEMBER')) AS table_owner
+FROM pg_roles WHERE rolname = current_user
+""")
+
+
+class UnsafeRoleError(RuntimeError):
+    """The database role could pass row-level security: nothing may start with it."""
+
+
+def bootstrap(superuser: URL, passwords: Mapping[str, str], *, database: str = DATABASE) -> None:
+    """Bring roles, database, extension and privileges to the wanted state; `passwords` names every role."""
+    missing = set(ROLES) - set(passwords)
+    if missing:
+        raise ValueError(f"no password for {sorted(missing)}")
+    with closing(_connect(superuser)) as server:
+        # Held to the end of the connection, over CREATE DATABASE too, which no transaction may contain.
+        server.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
+        for role in ROLES:
+            _ensure_role(server, role, password=passwords[role])
+        _ensure_database(server, database)
+        with closing(_connect(superuser.set(database=database))) as connection, connection.transaction():
+            _ensure_privileges(connection, database)
+
+
+def migrate(owner: Engine, revision: str = "head") -> None:
+    """Upgrade the schema, as its owner; a second caller waits and finds nothing to do."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    # The lock has a connection of its own, outside any transaction, so that a revision may choose its own.
+    with (
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as guard,
+        owner.connect() as connection,
+    ):
+        guard.execute(select(func.pg_advisory_lock(_LOCK_KEY)))
+        try:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        finally:
+            guard.execute(select(func.pg_advisory_unlock(_LOCK_KEY)))
+
+
+def check_role_is_safe(connection: Connection) -> None:
+    """Refuse a role that row-level security does not bind."""
+    row = connection.execute(_UNSAFE_ROLE).mappings().one()
+    reasons = [name for name in ("superuser", "bypassrls", "createrole", "owner", "table_owner") if row[name]]
+    if reasons:
+        raise UnsafeRoleError(f"database role {row['rolname']} is unsafe: {', '.join(reasons)}")
+
+
+def _connect(url: URL) -> psycopg.Connection:
+    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(uri, autocommit=True)
+
+
+def _ensure_role(server: psycopg.Connection, role: str, *, password: str) -> None:
+    if not _exists(server, "SELECT FROM pg_roles WHERE rolname = %s", role):
+        server.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+    # Hashed here, so that no statement text and no log ever holds the password.
+    verifier = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    server.execute(
+        sql.SQL(
+            "ALTER ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}"
+        ).format(sql.Identifier(role), sql.Literal(verifier.decode()))
+    )
+    for setting, value in ROLE_SETTINGS[role].items():
+        server.execute(
+            sql.SQL("ALTER ROLE {} SET {} = {}").format(
+                sql.Identifier(role), sql.Identifier(setting), sql.Literal(value)
+            )
+        )
+
+
+def _ensure_database(server: psycopg.Connection, database: str) -> None:
+    if not _exists(server, "SELECT FROM pg_database WHERE datname = %s", database):
+        server.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(OWNER))
+        )
+
+
+def _ensure_privileges(connection: psycopg.Connection, database: str) -> None:
+    names = {
+        "database": sql.Identifier(database),
+        "owner": sql.Identifier(OWNER),
+        "roles": sql.SQL(", ").join(map(sql.Identifier, ROLES)),
+    }
+    for statement in _PRIVILEGES:
+        connection.execute(sql.SQL(statement).format(**names))
+
+
+_PRIVILEGES: tuple[LiteralString, ...] = (
+    "CREATE EXTENSION IF NOT EXISTS vector",
+    "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+    "GRANT CONNECT ON DATABASE {database} TO {roles}",
+    "ALTER SCHEMA public OWNER TO {owner}",
+    "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+    "GRANT USAGE ON SCHEMA public TO {roles}",
+)
+
+
+def _exists(connection: psycopg.Connection, query: LiteralString, name: str) -> bool:
+    return connection.execute(query, [name]).fetchone() is not None
