@@ -1,7 +1,7 @@
 """${message}
 
-The previous code runs beside this revision while it rolls out: expand, backfill, enforce, contract are separate
-revisions, each in its own commit before the code that needs it. Import no application code here.
+The previous code runs beside this revision while it rolls out: expand, backfill, enforce, contract are
+separate revisions, each in its own commit before the code that needs it. Import no application code here.
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}

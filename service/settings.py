@@ -1,4 +1,4 @@
-"""Every setting, read from `ENTERON_*` variables. Only composition roots call `load`; all else receives values."""
+"""Every setting, from `ENTERON_*` variables. Only composition roots load them; all else receives values."""
 
 import os
 from functools import lru_cache

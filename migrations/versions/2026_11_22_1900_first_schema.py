@@ -1,7 +1,7 @@
 """first schema
 
-The previous code runs beside this revision while it rolls out: expand, backfill, enforce, contract are separate
-revisions, each in its own commit before the code that needs it. Import no application code here.
+The previous code runs beside this revision while it rolls out: expand, backfill, enforce, contract are
+separate revisions, each in its own commit before the code that needs it. Import no application code here.
 
 Revision ID: 0001_first_schema
 Revises: nothing

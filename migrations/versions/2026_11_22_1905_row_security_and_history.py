@@ -1,7 +1,7 @@
 """row security, grants, history and audit triggers
 
-Deny by default: every table has row-level security forced, and a role sees only what a policy below opens. The owner
-needs a policy too: under FORCE its own UPDATE would touch no row, in silence.
+Deny by default: row-level security is forced on every table, and a role sees only what a policy opens. The
+owner needs a policy too: under FORCE its own UPDATE would touch no row, in silence.
 
 Revision ID: 0002_row_security
 Revises: 0001_first_schema

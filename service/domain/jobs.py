@@ -1,7 +1,7 @@
 """What a job is: its states, the moves between them, and which queue and task each kind belongs to.
 
-The table below is the only statement of the rules: `store/jobs.py` applies it by fenced compare-and-set, the migration's
-trigger and CHECKs mirror it, and one test compares the three.
+The table below is the only statement of the rules: `store/jobs.py` applies it by fenced compare-and-set, the
+migration's trigger and CHECKs mirror it, and one test compares the three.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ INTERACTIVE_FRAMES = 16  # an analysis with more frames goes to the batch queue
 
 @dataclass(frozen=True)
 class Timers:
-    """Seconds; the defaults bound the re-run of a dead worker's job to 45 s (lease + reaper + redispatch tick)."""
+    """Seconds; the defaults bound the re-run of a dead worker's job to 45 s."""
 
     lease_s: float = 30.0
     reap_every_s: float = 5.0

@@ -55,7 +55,7 @@ def unit_of_work(
 ) -> Iterator[Session]:
     """One transaction: commits when the block ends well, rolls back otherwise.
 
-    `tenant_id=None` is for the dispatcher, the worker's claim and the key look-up, which see no tenant's rows.
+    `tenant_id=None` is for the dispatcher, the worker's claim and the key look-up: they see no tenant's rows.
     """
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
