@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from models.imaging.detector import build_detector, masked_bce
+
+
+def small_detector(labels=3, **params):
+    torch.manual_seed(0)
+    return build_detector("resnet10", {"width": 0.125} | params, labels)
+
+
+@pytest.mark.parametrize("output_stride", [16, 32])
+@pytest.mark.parametrize("training", [False, True])
+def test_mean_of_the_map_plus_bias_is_the_logit(output_stride, training):
+    detector = small_detector(output_stride=output_stride).train(training)
+    torch.nn.init.normal_(detector.head.bias)
+    output = detector(torch.randint(0, 256, (4, 3, 96, 64), dtype=torch.uint8))
+    rebuilt = output.cam_BKhw.mean(dim=(2, 3)) + detector.head.bias
+    torch.testing.assert_close(rebuilt, output.logits_BK, atol=1e-5, rtol=0)
+
+
+def test_the_identity_holds_under_bf16_autocast():
+    detector = small_detector().eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = detector(torch.rand(2, 3, 64, 64))
+    assert {tensor.dtype for tensor in output} == {torch.float32}
+    rebuilt = output.cam_BKhw.mean(dim=(2, 3)) + detector.head.bias
+    torch.testing.assert_close(rebuilt, output.logits_BK, atol=1e-5, rtol=0)
+
+
+def test_output_shapes():
+    output = small_detector(labels=5).eval()(torch.zeros(2, 3, 64, 64))
+    assert [tuple(tensor.shape) for tensor in output] == [(2, 5), (2, 64), (2, 5, 2, 2)]
+
+
+def test_bytes_and_fractions_of_one_are_the_same_frame():
+    detector = small_detector().eval()
+    frames = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    torch.testing.assert_close(detector(frames).logits_BK, detector(frames.float() / 255).logits_BK)
+
+
+def test_normalisation_constants_follow_the_module_but_not_its_weights_file():
+    detector = build_detector("resnet10", {"width": 0.125}, 1, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0))
+    assert detector.normalise(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx(
+        [0.4, 0.15, 0.05]
+    )
+    assert not {"mean", "std"} & set(detector.state_dict())
+    assert detector.to(torch.float64).mean.dtype == torch.float64
+
+
+def test_unknown_labels_give_no_gradient():
+    logits = torch.randn(3, 2, requires_grad=True)
+    masked_bce(logits, torch.tensor([[1, -1], [0, -1], [-1, 1]])).backward()
+    assert logits.grad[:, 1].tolist()[:2] == [0, 0]
+    assert logits.grad[2, 0] == 0
+    assert logits.grad[0, 0] != 0
+
+
+def test_masked_loss_is_the_mean_over_known_labels():
+    logits = torch.tensor([[0.3, -2.0], [1.5, 0.7]])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])
+    )
+    torch.testing.assert_close(masked_bce(logits, torch.tensor([[1, -1], [-1, 0]])), expected)
+
+
+def test_a_batch_without_known_labels_has_no_loss():
+    logits = torch.randn(2, 2, requires_grad=True)
+    loss = masked_bce(logits, torch.full((2, 2), -1))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().sum() == 0
