@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from sqlalchemy.engine import URL
+
 from service.embedded_postgres import SOCKET_NAME as POSTGRES_SOCKET
 from service.embedded_postgres import SUPERUSER, Postgres, StopMode
 from service.embedded_process import EmbeddedError
 from service.embedded_redis import Redis
+from service.store.bootstrap import DATABASE, ROLES, bootstrap, migrate, role_name
+from service.store.session import connect
 
-DATABASE = "enteron"
 _SOCKET_PATH_BYTES = 107  # sun_path of Linux is 108 bytes with its terminating zero
 _PRIVATE = 0o700
 
@@ -37,8 +40,9 @@ class Embedded:
             _make_private(folder)
         sockets = _socket_folder(self.home)
         logs = self.home / "logs"
-        superuser = self.password_file(SUPERUSER)
-        self.postgres = Postgres(self.home / "postgres", sockets, logs / "postgres.log", superuser)
+        self.postgres = Postgres(
+            self.home / "postgres", sockets, logs / "postgres.log", self._superuser_password_file
+        )
         self.redis = Redis(self.home / "redis", sockets, logs / "redis.log")
 
     def start(self) -> None:
@@ -65,25 +69,43 @@ class Embedded:
     def status(self) -> Status:
         return Status(postgres=self.postgres.is_ready(), redis=self.redis.is_ready())
 
-    def database_url(self, role: str, database: str = DATABASE) -> str:
-        """SQLAlchemy URL without the password, which stands in `password_file(role)`."""
-        host = quote(str(self.postgres.sockets), safe="")
-        return f"postgresql+psycopg://{quote(role)}@/{quote(database)}?host={host}&port=5432"
+    def prepare_database(self) -> None:
+        """Roles, database, extension and newest schema; a repetition changes nothing."""
+        passwords = {role: self.password_file(role).read_text() for role in ROLES}
+        superuser = self._url(SUPERUSER, "postgres").set(password=self._superuser_password_file.read_text())
+        bootstrap(superuser, passwords)
+        owner = connect(
+            self.database_url("owner"), password_file=self.password_file("owner"), application="migrate"
+        )
+        try:
+            migrate(owner)
+        finally:
+            owner.dispose()
 
-    def superuser_url(self, database: str = "postgres") -> str:
-        return self.database_url(SUPERUSER, database)
+    def database_url(self, role: str | None = None, *, database: str = DATABASE) -> str:
+        """URL for one of the bootstrap's roles, or for none; the password stands in `password_file(role)`."""
+        return self._url(role_name(role) if role else None, database).render_as_string(hide_password=False)
 
-    @property
-    def superuser_password_file(self) -> Path:
-        return self.password_file(SUPERUSER)
+    def _url(self, user: str | None, database: str) -> URL:
+        # The port is the socket's name; given here, the caller's PGPORT cannot change it.
+        query = {"host": str(self.postgres.sockets), "port": "5432"}
+        return URL.create("postgresql+psycopg", username=user, database=database, query=query)
 
     @property
     def redis_url(self) -> str:
         """Unix-socket URL as kombu spells it."""
-        return f"redis+socket://{quote(str(self.redis.socket))}"
+        return f"redis+socket://{quote(str(self.redis.socket))}?virtual_host=0"
 
     def password_file(self, role: str) -> Path:
         return self.secret_file(f"database-{role}")
+
+    @property
+    def key_pepper_file(self) -> Path:
+        return self.secret_file("key-pepper")
+
+    @property
+    def _superuser_password_file(self) -> Path:
+        return self.secret_file("database-superuser")
 
     def secret_file(self, name: str) -> Path:
         """File with a random secret of 256 bits, made when first asked for."""

@@ -13,32 +13,18 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import URL
 
 DATABASE = "enteron"
-OWNER = "enteron_owner"
-# Waiting is bounded where a person waits; `0` leaves the limit to the job's own deadline or the migration.
-ROLE_SETTINGS: Mapping[str, Mapping[str, str]] = {
-    OWNER: {"lock_timeout": "10s", "statement_timeout": "0", "idle_in_transaction_session_timeout": "60s"},
-    "enteron_api": {
-        "lock_timeout": "3s",
-        "statement_timeout": "10s",
-        "idle_in_transaction_session_timeout": "15s",
-    },
-    "enteron_worker": {
-        "lock_timeout": "3s",
-        "statement_timeout": "60s",
-        "idle_in_transaction_session_timeout": "15s",
-    },
-    "enteron_dispatcher": {
-        "lock_timeout": "3s",
-        "statement_timeout": "10s",
-        "idle_in_transaction_session_timeout": "15s",
-    },
-    "enteron_auditor": {
-        "lock_timeout": "3s",
-        "statement_timeout": "60s",
-        "idle_in_transaction_session_timeout": "15s",
-    },
+ROLES = ("owner", "api", "worker", "dispatcher", "auditor")
+
+# (lock_timeout, statement_timeout, idle_in_transaction_session_timeout): waiting is bounded where a person
+# waits, and looser for a worker's blocks and the auditor's sweeps; migrations set their own.
+_TIMEOUTS = {
+    "owner": ("10s", "0", "60s"),
+    "api": ("3s", "10s", "15s"),
+    "worker": ("3s", "60s", "15s"),
+    "dispatcher": ("3s", "10s", "15s"),
+    "auditor": ("3s", "60s", "15s"),
 }
-ROLES = tuple(ROLE_SETTINGS)
+_TIMEOUT_NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 _LOCK_KEY = 0x656E7465726F6E  # "enteron"
 _MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -59,6 +45,11 @@ FROM pg_roles WHERE rolname = current_user
 
 class UnsafeRoleError(RuntimeError):
     """The database role could pass row-level security: nothing may start with it."""
+
+
+def role_name(role: str) -> str:
+    """PostgreSQL's name of one of `ROLES`: roles are shared by all databases of a server."""
+    return f"enteron_{role}"
 
 
 def bootstrap(superuser: URL, passwords: Mapping[str, str], *, database: str = DATABASE) -> None:
@@ -107,19 +98,16 @@ def _connect(url: URL) -> psycopg.Connection:
 
 
 def _ensure_role(server: psycopg.Connection, role: str, *, password: str) -> None:
-    if not _exists(server, "SELECT FROM pg_roles WHERE rolname = %s", role):
-        server.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+    name = role_name(role)
+    if not _exists(server, "SELECT FROM pg_roles WHERE rolname = %s", name):
+        server.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
     # Hashed here, so that no statement text and no log ever holds the password.
-    verifier = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-    server.execute(
-        sql.SQL(
-            "ALTER ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}"
-        ).format(sql.Identifier(role), sql.Literal(verifier.decode()))
-    )
-    for setting, value in ROLE_SETTINGS[role].items():
+    verifier = server.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    server.execute(sql.SQL(_ALTER_ROLE).format(sql.Identifier(name), sql.Literal(verifier)))
+    for setting, value in zip(_TIMEOUT_NAMES, _TIMEOUTS[role], strict=True):
         server.execute(
             sql.SQL("ALTER ROLE {} SET {} = {}").format(
-                sql.Identifier(role), sql.Identifier(setting), sql.Literal(value)
+                sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)
             )
         )
 
@@ -127,20 +115,25 @@ def _ensure_role(server: psycopg.Connection, role: str, *, password: str) -> Non
 def _ensure_database(server: psycopg.Connection, database: str) -> None:
     if not _exists(server, "SELECT FROM pg_database WHERE datname = %s", database):
         server.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(OWNER))
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                sql.Identifier(database), sql.Identifier(role_name("owner"))
+            )
         )
 
 
 def _ensure_privileges(connection: psycopg.Connection, database: str) -> None:
     names = {
         "database": sql.Identifier(database),
-        "owner": sql.Identifier(OWNER),
-        "roles": sql.SQL(", ").join(map(sql.Identifier, ROLES)),
+        "owner": sql.Identifier(role_name("owner")),
+        "roles": sql.SQL(", ").join(sql.Identifier(role_name(role)) for role in ROLES),
     }
     for statement in _PRIVILEGES:
         connection.execute(sql.SQL(statement).format(**names))
 
 
+_ALTER_ROLE: LiteralString = (
+    "ALTER ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}"
+)
 _PRIVILEGES: tuple[LiteralString, ...] = (
     "CREATE EXTENSION IF NOT EXISTS vector",
     "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
