@@ -62,9 +62,9 @@ class AnalysisFrame(TenantOwned, Base):
     media_type: Mapped[str | None]
     width_px: Mapped[int | None] = mapped_column(Integer)
     height_px: Mapped[int | None] = mapped_column(Integer)
-    object_key: Mapped[str]  # the object that holds the bytes a browser can show ...
-    object_offset: Mapped[int]  # ... at this place: frames of a zip lie together in one pack
-    object_length: Mapped[int]
+    object_key: Mapped[str | None]  # the object that holds the bytes a browser can show ...
+    object_offset: Mapped[int | None]  # ... at this place: frames of a zip lie together in one pack
+    object_length: Mapped[int | None]
     quality: Mapped[Json | None]
     error_code: Mapped[str | None]
 

@@ -1,0 +1,80 @@
+"""What a worker needs of a dataset, and how an ingest ends."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from service.store.tables.base import Json
+from service.store.tables.datasets import Dataset, DatasetFile
+from service.store.tables.files import File
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    object_key: str
+    sha256: str
+    size_bytes: int
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class IngestTask:
+    """A dataset as it was asked for: its format, options and uploaded files in order."""
+
+    dataset_id: UUID
+    kind: str
+    format: str
+    options: Json
+    files: tuple[StoredObject, ...]
+
+
+@dataclass(frozen=True)
+class ReadyDataset:
+    """An ingested dataset: the objects that make up its folder, by file name."""
+
+    dataset_id: UUID
+    fingerprint: str
+    objects: dict[str, StoredObject]
+
+
+def load_task(session: Session, dataset_id: UUID) -> IngestTask:
+    dataset = session.execute(select(Dataset).where(Dataset.id == dataset_id)).scalar_one()
+    rows = session.execute(
+        select(File.object_key, File.sha256, File.size_bytes, File.media_type)
+        .join(DatasetFile, DatasetFile.file_id == File.id)
+        .where(DatasetFile.dataset_id == dataset_id)
+        .order_by(DatasetFile.ordinal)
+    )
+    files = tuple(StoredObject(*row) for row in rows)
+    return IngestTask(dataset_id, dataset.kind, dataset.format, dataset.options, files)
+
+
+def load_ready(session: Session, dataset_id: UUID) -> ReadyDataset:
+    """The dataset of a training or prediction; it was ready when the job was submitted, and stays so."""
+    dataset = session.execute(
+        select(Dataset).where(Dataset.id == dataset_id, Dataset.state == "ready")
+    ).scalar_one()
+    objects = {name: StoredObject(**stored) for name, stored in (dataset.objects or {}).items()}
+    return ReadyDataset(dataset_id, dataset.fingerprint or "", objects)
+
+
+def accept(
+    session: Session, dataset_id: UUID, *, fingerprint: str, objects: dict[str, StoredObject], report: Json
+) -> None:
+    stored = {name: vars(item) for name, item in objects.items()}
+    _settle(session, dataset_id, state="ready", fingerprint=fingerprint, objects=stored, report=report)
+
+
+def refuse(session: Session, dataset_id: UUID, *, code: str, detail: str) -> None:
+    _settle(session, dataset_id, state="refused", report={"refused": {"code": code, "detail": detail}})
+
+
+def _settle(session: Session, dataset_id: UUID, **values: object) -> None:
+    session.execute(
+        update(Dataset)
+        .where(Dataset.id == dataset_id, Dataset.state == "ingesting")
+        .values(**values)
+        .returning(Dataset.id)
+    ).scalar_one()
