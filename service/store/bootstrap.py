@@ -93,8 +93,9 @@ def check_role_is_safe(connection: Connection) -> None:
 
 
 def _connect(url: URL) -> psycopg.Connection:
-    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(uri, autocommit=True)
+    # Not as a URI: libpq does not read a URL's `+` as the space that SQLAlchemy means by it.
+    _, parameters = url.get_dialect()().create_connect_args(url)
+    return psycopg.connect(**parameters, autocommit=True)
 
 
 def _ensure_role(server: psycopg.Connection, role: str, *, password: str) -> None:
