@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     home: Path = Path(".enteron")
     database_url: str | None = Field(default=None, description="Without user and password.")
     database_password_file: Path | None = None
+    role_passwords_dir: Path | None = Field(
+        default=None, description="For `enteron bootstrap`: one file per role, named owner, api, worker ..."
+    )
     redis_url: str | None = None
     redis_password_file: Path | None = None
     object_store_url: str | None = Field(default=None, description="file:///..., s3://bucket/prefix, ...")
