@@ -4,7 +4,7 @@ What is read: JPEG (baseline or progressive, grey or YCbCr/RGB), PNG and TIFF, w
 fewer per sample. An alpha channel is accepted only where it hides nothing: a partly transparent frame has no
 one appearance. 16-bit samples need a window and CMYK a profile before they have colours, so both are refused
 and not guessed. EXIF orientation is applied, because browsers show frames so and findings are drawn over what
-they show. Of a multi-picture JPEG (MPO) the first picture is read, again as browsers do.
+they show; damaged EXIF counts as none, and of a multi-picture JPEG the first is read, again as browsers do.
 """
 
 import io
@@ -40,6 +40,8 @@ _MAGIC: tuple[tuple[bytes, MediaType], ...] = (
     (b"MM\x00*", "image/tiff"),
 )
 _PILLOW_FORMAT = {"image/png": "PNG", "image/tiff": "TIFF"}
+# libtiff's fax, old-JPEG and exotic codecs are where its holes were, and they paint over damage silently.
+_TIFF_COMPRESSIONS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg"})
 # Each scan of a progressive JPEG walks all blocks, so a small file of empty scans costs minutes; usual is 10.
 _MAX_SCANS = 100
 _EXIF_ORIENTATION = 0x0112
@@ -163,15 +165,17 @@ def _decode_jpeg(data: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
     if colourspace not in {"YCbCr", "RGB", "Gray"}:
         raise Undecodable("unsupported_mode", "CMYK images are not read")
     rgb: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
-    if b"Exif\x00\x00" not in data[: 1 << 16]:
-        return rgb
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            orientation = _orientation(image)
+    orientation = _orientation(_jpeg_exif(data))
     if orientation not in _TRANSPOSE:
         return rgb
     return np.array(Image.fromarray(rgb).transpose(_TRANSPOSE[orientation]))
+
+
+def _jpeg_exif(data: bytes) -> bytes:
+    start = data.find(b"Exif\x00\x00", 4, 1 << 16)
+    if start < 0 or data[start - 4 : start - 2] != b"\xff\xe1":
+        return b""
+    return data[start : start - 2 + int.from_bytes(data[start - 2 : start])]
 
 
 def _decode_with_pillow(data: bytes, pillow_format: str, limits: DecodeLimits) -> NDArray[np.uint8]:
@@ -184,10 +188,11 @@ def _decode_with_pillow(data: bytes, pillow_format: str, limits: DecodeLimits) -
                 raise Undecodable("animated", "the file holds more than one image")
             if _bits_per_sample(image, data) > 8:
                 raise Undecodable("unsupported_mode", "images of more than 8 bits per sample are not read")
-            orientation = (
-                _orientation(image) if pillow_format == "PNG" else 1
-            )  # TIFF: Pillow turns it in load()
+            if pillow_format == "TIFF" and image.info.get("compression") not in _TIFF_COMPRESSIONS:
+                raise Undecodable("unsupported_mode", "the TIFF's compression is not read")
             image.load()
+            # A TIFF's own orientation tag is no EXIF: Pillow applies it in load().
+            orientation = _orientation(image.info.get("exif", b"")) if pillow_format == "PNG" else 1
             rgb = _to_rgb(image)
             return np.array(rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb)
 
@@ -212,12 +217,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     raise Undecodable("unsupported_mode", "the image's colour mode is not read")
 
 
-def _orientation(image: Image.Image) -> int:
-    """From real EXIF only: unlike `getexif`, which also believes XMP, as browsers do not."""
-    raw = image.info.get("exif")
-    if not raw:
+def _orientation(raw_exif: bytes) -> int:
+    """From real EXIF only: Pillow's `getexif` also believes XMP, as browsers do not."""
+    if not raw_exif:
         return 1
     exif = Image.Exif()
-    exif.load(raw)
-    value = exif.get(_EXIF_ORIENTATION, 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            exif.load(raw_exif)
+            value = exif.get(_EXIF_ORIENTATION, 1)
+    # As for the pixels: whatever the parser stumbles over, the EXIF is damaged.
+    except Exception:
+        return 1
     return value if isinstance(value, int) else 1
