@@ -1,0 +1,120 @@
+"""Objects as files of one folder, durable: file and folders are synced before a row may name the object.
+
+obstore's local store renames without fsync (measured), hence this one.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from service.domain.errors import Unavailable
+from service.store.objects import CHUNK_BYTES, Draft, ObjectMissing, ObjectStore, check_key
+
+_DRAFTS = ".drafts"  # no key begins with a dot
+_CLOSED = -1  # no descriptor: a write to it fails
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class FolderStore(ObjectStore):
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        with _readable_errors():
+            (self.root / _DRAFTS).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def draft(self, key: str) -> Draft:
+        return _FileDraft(self.root / _DRAFTS / uuid4().hex, self._path(key), self.root)
+
+    def open_stream(self, key: str) -> Iterator[bytes]:
+        with _readable_errors(), self._path(key).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def get_range(self, key: str, *, offset: int, length: int) -> bytes:
+        with _readable_errors(), self._path(key).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def delete(self, key: str) -> None:
+        with _readable_errors():
+            self._path(key).unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        top = self._path(prefix.rstrip("/")) if prefix else self.root
+        for folder, subfolders, names in os.walk(top):
+            subfolders[:] = [name for name in subfolders if name != _DRAFTS]
+            yield from ((Path(folder) / name).relative_to(self.root).as_posix() for name in names)
+
+    def sweep_drafts(self, *, older_than_s: float = 86_400) -> int:
+        """Remove what killed processes left unfinished; returns how many."""
+        limit = time.time() - older_than_s
+        old = [path for path in (self.root / _DRAFTS).iterdir() if path.stat().st_mtime < limit]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+    def _path(self, key: str) -> Path:
+        return self.root / (check_key(key) if "/" in key else check_key(f"{key}/_")[:-2])
+
+
+class _FileDraft(Draft):
+    def __init__(self, temporary: Path, target: Path, root: Path) -> None:
+        super().__init__()
+        self._temporary, self._target, self._root = temporary, target, root
+        with _readable_errors():
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+            self._descriptor = os.open(temporary, flags, 0o600)
+
+    def _append(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        with _readable_errors():
+            while view:  # a write may be short, e.g. on a full disk
+                view = view[os.write(self._descriptor, view) :]
+
+    def _publish(self) -> None:
+        with _readable_errors():
+            os.fsync(self._descriptor)
+            self._close()
+            _make_durable_folder(self._target.parent, self._root)
+            self._temporary.rename(self._target)
+            _sync_folder(self._target.parent)
+
+    def discard(self) -> None:
+        self._close()
+        self._temporary.unlink(missing_ok=True)
+        self._target.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor != _CLOSED:
+            os.close(self._descriptor)
+            self._descriptor = _CLOSED
+
+
+def _make_durable_folder(folder: Path, root: Path) -> None:
+    if folder == root or folder.is_dir():
+        return
+    _make_durable_folder(folder.parent, root)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as problem:
+        raise ObjectMissing("A stored object is missing.") from problem
+    except OSError as problem:
+        code = "storage_full" if problem.errno in _FULL else "object_store_unavailable"
+        raise Unavailable("The object store does not take or give bytes just now.", code=code) from problem
