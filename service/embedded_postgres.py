@@ -24,7 +24,7 @@ StopMode = Literal["fast", "immediate"]
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _HBA = "local all all scram-sha-256\n"
-# Statement texts and error details may hold values of patients: neither goes to the log.
+# An error's text may quote a value of a patient ("invalid input syntax ..."): no statement's error is logged.
 _SETTINGS = """\
 listen_addresses = ''
 unix_socket_directories = '{sockets}'
@@ -41,7 +41,7 @@ log_timezone = 'UTC'
 log_checkpoints = off
 log_error_verbosity = terse
 log_min_error_statement = panic
-log_min_messages = warning
+log_min_messages = log
 """
 
 
