@@ -14,7 +14,7 @@ BIN := .venv/bin
 FOLDERS := service workers models migrations tests benchmarks
 # Without a terminal pip draws no bar: each package it fetches is one line.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
-SHOW_PROGRESS := sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Installing collected.*/  unpacking .../p'
+SHOW_PROGRESS := sed -un 's/^Collecting \([A-Za-z0-9._-]*\).*/  \1/p; s/^Installing collected.*/  unpacking .../p'
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
