@@ -230,7 +230,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_due",
         "job",
-        ["queue", "run_after"],
+        ["tenant_id", "queue", sa.literal_column("priority DESC"), "id"],
         unique=False,
         postgresql_where=sa.text("state = 'queued'"),
     )
@@ -245,6 +245,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("parent_id IS NOT NULL"),
     )
+    op.create_index(
+        "ix_job_sent",
+        "job",
+        ["queue", "tenant_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued' AND dispatched_at IS NOT NULL"),
+    )
+    op.create_index("ix_job_waiting", "job", ["id"], unique=False, postgresql_where=sa.text("state = 'waiting'"))
     op.create_table(
         "dataset",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -591,6 +599,12 @@ def downgrade() -> None:
     op.drop_table("job_metric")
     op.drop_table("job_block")
     op.drop_table("dataset")
+    op.drop_index("ix_job_waiting", table_name="job", postgresql_where=sa.text("state = 'waiting'"))
+    op.drop_index(
+        "ix_job_sent",
+        table_name="job",
+        postgresql_where=sa.text("state = 'queued' AND dispatched_at IS NOT NULL"),
+    )
     op.drop_index("ix_job_parent_id", table_name="job", postgresql_where=sa.text("parent_id IS NOT NULL"))
     op.drop_index("ix_job_list", table_name="job")
     op.drop_index("ix_job_lease", table_name="job", postgresql_where=sa.text("state = 'running'"))

@@ -71,15 +71,16 @@ class KindRules:
     stall_s: float  # a runner that reports nothing for so long is ended
     wall_s: float  # a job that takes longer is failed with `deadline`
     batched: bool = False  # interactive jobs of one model version share a claim
+    fresh_runner: bool = False  # nothing of an earlier job may be left in the process
 
 
 KINDS: dict[Kind, KindRules] = {
     Kind.ANALYSIS: KindRules(Queue.BATCH, stall_s=120, wall_s=6 * 3600, batched=True),
     Kind.PREDICTION: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.DATASET: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
-    Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400),
+    Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
     Kind.EVALUATION: KindRules(Queue.TRAIN, stall_s=900, wall_s=24 * 3600),
-    Kind.SYNTHESIS: KindRules(Queue.BATCH, stall_s=120, wall_s=3600),
+    Kind.SYNTHESIS: KindRules(Queue.BATCH, stall_s=120, wall_s=3600, fresh_runner=True),
     Kind.SELFTEST: KindRules(Queue.INTERACTIVE, stall_s=30, wall_s=600),
 }
 

@@ -1,0 +1,32 @@
+"""What a job may say while it runs: closed codes, so that no free text can carry a name or a value.
+
+A code stands in `job.progress` and `job_event`; the sentence is for people.
+"""
+
+MESSAGES: dict[str, str] = {
+    "calibrating": "calibrating probabilities",
+    "checkpoint": "checkpoint kept",
+    "checking": "checking the data",
+    "counting": "counting",
+    "decoding": "decoding frames",
+    "drawing": "drawing frames",
+    "evaluating": "evaluating",
+    "fetching": "fetching files",
+    "ingested": "ingested",
+    "ingesting": "ingesting",
+    "loading": "loading",
+    "preparing": "preparing",
+    "reading": "reading frames",
+    "resumed": "resumed from a checkpoint",
+    "saving": "saving",
+    "trained": "trained",
+    "training": "training",
+    "writing": "writing results",
+}
+
+
+def check_message(code: str) -> str:
+    """An unknown code is a mistake in the caller; it must not reach the database all the same."""
+    if code not in MESSAGES:
+        raise ValueError("not a message code")
+    return code
