@@ -12,8 +12,9 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 
 BIN := .venv/bin
 FOLDERS := service workers models migrations tests benchmarks
-# Without a terminal pip draws no bar: each package it fetches is one line.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+# Not compiled ahead: of torch's and SciPy's many modules few are imported, and all would cost a minute.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile \
+	-c constraints.txt
 SHOW_PROGRESS := sed -un 's/^Collecting \([A-Za-z0-9._-]*\).*/  \1/p; s/^Installing collected.*/  unpacking .../p'
 
 help: ## List these targets
