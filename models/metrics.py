@@ -1,8 +1,8 @@
 """Classification metrics with intervals by group bootstrap.
 
-Scores are sorted once; each bootstrap replicate is a row of weights on that order (how often the frame's group
-was drawn), so a thousand replicates cost a few cumulative sums. Labels are 1, 0 or -1 (unknown: left out). What is
-not defined, as every ranking of a single class, is None and never NaN.
+Scores are sorted once; each bootstrap replicate is a row of weights on that order (how often the frame's
+group was drawn), so a thousand replicates cost a few cumulative sums. Labels are 1, 0 or -1 (unknown: left
+out). What is not defined, as every ranking of a single class, is None and never NaN.
 Shape suffixes: N samples, K labels or classes, R replicates, T distinct scores in falling order.
 """
 
