@@ -1,0 +1,192 @@
+"""Frames sent for reading, and looking at what was found. Everything here is patients' data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from service.domain import media
+from service.domain.access import Principal
+from service.domain.errors import FieldError, InvalidInput, NotFound, Unsupported
+from service.domain.ids import new_id
+from service.domain.jobs import INTERACTIVE_FRAMES, Kind, Queue
+from service.domain.registry import DEFAULT_READER, IMAGE_TASK
+from service.store import analyses as store
+from service.store import audit, findings
+from service.store import files as file_store
+from service.store import jobs as job_store
+from service.store.analyses import AnalysisRow, Input, NewAnalysis
+from service.store.files import NewFile
+from service.store.registry import Resolved
+from service.store.tables.analyses import AnalysisFrame, Finding
+from service.store.tables.base import Json
+from service.usecases import jobs, registry
+from service.usecases.jobs import JobView
+
+BLOCK_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """One uploaded part: its bytes, and the name it came under."""
+
+    file: NewFile
+    name: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    analysis_id: UUID
+    job: JobView
+
+
+@dataclass(frozen=True)
+class AnalysisView:
+    """An analysis with its job and how many frames, unreadable frames and positives there are so far."""
+
+    row: AnalysisRow
+    job: JobView
+    input_count: int
+    counts: Json
+
+
+@dataclass(frozen=True)
+class FrameView:
+    frame: AnalysisFrame
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What a heat map is drawn from."""
+
+    frame: AnalysisFrame
+    finding: Finding
+    spec: Json
+
+
+def submit(
+    session: Session,
+    principal: Principal,
+    *,
+    parts: Sequence[Part],
+    stored: bool,
+    model: str | None,
+    operating_point: str | None,
+    max_queued: int,
+) -> Submitted:
+    """Rows for the parts, the analysis and its job. `stored` says that the files have rows already."""
+    _refuse_unreadable(parts)
+    version = registry.resolve(session, model or DEFAULT_READER, "/model", task=IMAGE_TASK)
+    point = _operating_point(version, operating_point)
+    if not stored:
+        files = [part.file for part in parts]
+        file_store.insert_files(session, files, tenant_id=principal.tenant_id, principal_id=principal.id)
+    analysis_id = new_id()
+    interactive = len(parts) <= INTERACTIVE_FRAMES and all(
+        part.file.media_type != media.ARCHIVE for part in parts
+    )
+    job = jobs.submit(
+        session,
+        principal,
+        Kind.ANALYSIS,
+        {
+            "analysis_id": str(analysis_id),
+            "model_version_id": str(version.model_version_id),
+            "weights_sha256": version.weights_sha256,
+            "block_frames": BLOCK_FRAMES,
+        },
+        queue=Queue.INTERACTIVE if interactive else Queue.BATCH,
+        batch_key=f"analysis:{version.weights_sha256}" if interactive else None,
+        max_queued=max_queued,
+    )
+    store.insert_analysis(
+        session,
+        NewAnalysis(analysis_id, job.id, version.model_version_id, point),
+        [Input(part.file.id, part.name) for part in parts],
+        tenant_id=principal.tenant_id,
+        principal_id=principal.id,
+    )
+    _record(session, principal, analysis_id, audit.Action.CREATE, "analyses.create")
+    return Submitted(analysis_id, job)
+
+
+def get(session: Session, principal: Principal, analysis_id: UUID) -> AnalysisView:
+    row = _find(session, analysis_id)
+    job = job_store.get(session, row.job_id)
+    if job is None:
+        raise NotFound("No such analysis.")
+    _record(session, principal, analysis_id, audit.Action.READ, "analyses.read")
+    return AnalysisView(
+        row,
+        jobs.view(job),
+        store.input_count(session, analysis_id),
+        findings.count_readings(session, analysis_id),
+    )
+
+
+def frames(
+    session: Session, principal: Principal, analysis_id: UUID, *, limit: int, after: int | None
+) -> list[FrameView]:
+    """Frames in order; more of them appear while the job runs."""
+    _find(session, analysis_id)
+    _record(session, principal, analysis_id, audit.Action.READ, "analyses.frames")
+    return [FrameView(*found) for found in store.frames(session, analysis_id, limit=limit, after=after)]
+
+
+def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> AnalysisFrame:
+    frame = store.frame(session, analysis_id, ordinal)
+    if frame is None or frame.object_key is None:
+        raise NotFound("There is no such frame, or it could not be read.")
+    _record(session, principal, analysis_id, audit.Action.READ, "analyses.image")
+    return frame
+
+
+def overlay(session: Session, principal: Principal, analysis_id: UUID, ordinal: int, label: str) -> Overlay:
+    found = store.finding(session, analysis_id, ordinal, label)
+    if found is None:
+        raise NotFound("There is no such frame, or the model does not know this label.")
+    _record(session, principal, analysis_id, audit.Action.READ, "analyses.overlay")
+    return Overlay(*found)
+
+
+def _refuse_unreadable(parts: Sequence[Part]) -> None:
+    """One bad frame fails alone, later; a request without any good one is refused as a whole."""
+    if not parts:
+        raise InvalidInput("No frames.", errors=[FieldError("/frames", "at least one is needed")])
+    if not any(part.file.media_type in media.ACCEPTED for part in parts):
+        raise Unsupported("None of the frames is a JPEG, PNG, TIFF or zip.")
+
+
+def _operating_point(version: Resolved, wanted: str | None) -> str:
+    if wanted is None:
+        return version.default_operating_point
+    if wanted not in version.operating_points:
+        known = ", ".join(sorted(version.operating_points))
+        raise InvalidInput(
+            "The model has no such operating point.",
+            code="unknown_operating_point",
+            errors=[FieldError("/operating_point", f"one of: {known}")],
+        )
+    return wanted
+
+
+def _find(session: Session, analysis_id: UUID) -> AnalysisRow:
+    row = store.get(session, analysis_id)
+    if row is None:
+        raise NotFound("No such analysis.")
+    return row
+
+
+def _record(
+    session: Session, principal: Principal, analysis_id: UUID, action: audit.Action, operation: str
+) -> None:
+    audit.record(
+        session,
+        principal,
+        action=action,
+        operation=operation,
+        object_type="analysis",
+        object_id=analysis_id,
+    )

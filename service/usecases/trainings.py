@@ -1,0 +1,49 @@
+"""Training: a job whose result is a new model version."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from service.domain.access import Principal
+from service.domain.errors import FieldError, InvalidInput
+from service.domain.jobs import Kind
+from service.usecases import datasets, jobs, workers
+from service.usecases.jobs import JobView
+
+
+def submit(
+    session: Session,
+    principal: Principal,
+    *,
+    recipe: str,
+    dataset_id: UUID,
+    backbone: str | None,
+    params: Mapping[str, Any],
+    model_name: str | None,
+    max_queued: int,
+) -> JobView:
+    """`model_name` defaults to the recipe's; the recipe itself checks its parameters."""
+    datasets.require_ready(session, dataset_id, "/dataset_id")
+    _refuse_unknown(recipe, workers.names(session, "recipes"), "/recipe")
+    if backbone is not None:
+        _refuse_unknown(backbone, workers.names(session, "backbones"), "/backbone")
+    spec = {
+        "recipe": recipe,
+        "dataset_id": str(dataset_id),
+        "backbone": backbone,
+        "params": dict(params),
+        "model_name": model_name or recipe,
+    }
+    return jobs.submit(session, principal, Kind.TRAINING, spec, max_queued=max_queued)
+
+
+def _refuse_unknown(name: str, known: frozenset[str], pointer: str) -> None:
+    """While no worker is there to ask, the job finds out."""
+    if known and name not in known:
+        raise InvalidInput(
+            "No worker knows this.",
+            code="not_in_catalogue",
+            errors=[FieldError(pointer, f"one of: {', '.join(sorted(known))}")],
+        )
