@@ -1,0 +1,211 @@
+"""`labels.csv` and the boxes that come with frames, checked row by row; what is wrong is counted."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from models.imaging.datasets import UNKNOWN, Box
+
+MAX_LABELS = 256
+_MAX_FIELD_CHARS = 1 << 16
+_MAX_EXAMPLES = 20
+_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.()/-]{0,63}")
+# "1.0" is what pandas makes of a column of integers as soon as one value is missing.
+_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": UNKNOWN}
+_NOT_LABELS = frozenset({"filename", "group", "split"})
+
+
+class IngestRefused(ValueError):
+    """Nothing can be made of this input; `pointer` is the JSON Pointer of the field at fault."""
+
+    def __init__(self, code: str, message: str, pointer: str = "/file_ids") -> None:
+        super().__init__(message)
+        self.code = code
+        self.pointer = pointer
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of problem: how often, and the first places, as frame or table row numbers (rows from 1)."""
+
+    code: str
+    count: int
+    examples: tuple[int, ...]
+
+
+class Problems:
+    """Counts problems by code and keeps the first places of each."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[int]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, code: str, place: int) -> None:
+        """One more of this kind, at this frame or row."""
+        self._counts[code] = self._counts.get(code, 0) + 1
+        places = self._places.setdefault(code, [])
+        if len(places) < _MAX_EXAMPLES:
+            places.append(place)
+
+    def found(self) -> tuple[Problem, ...]:
+        """All kinds, by code."""
+        return tuple(
+            Problem(code, count, tuple(self._places[code])) for code, count in sorted(self._counts.items())
+        )
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What the table says about one frame; `labels` are 1, 0 or -1 for unknown, in the table's order."""
+
+    row: int
+    filename: str
+    group: str
+    split: str
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """All rows of `labels.csv`, at most one per file name."""
+
+    labels: tuple[str, ...]
+    rows: tuple[LabelRow, ...]
+
+
+def read_label_table(
+    data: bytes, problems: Problems, *, group_column: str | None = "group", not_labels: Sequence[str] = ()
+) -> LabelTable:
+    """Read `labels.csv`.
+
+    Args:
+        data: the file, UTF-8, with commas and a header.
+        problems: takes `malformed_row`, `repeated_row`, `contradicting_row`, `unknown_label_value` and
+            `missing_group`, each with row numbers. Of rows for one file the first counts.
+        group_column: names the column of groups; None makes every frame its own group.
+        not_labels: columns besides `filename`, `group` and `split` that are no labels.
+
+    Returns:
+        The table; a row without a group has "" there.
+
+    Raises:
+        IngestRefused: no header, no file names, no groups, no labels, or a column that is no label.
+    """
+    header, rows = _csv_rows(data, problems)
+    for column in ("filename", *([group_column] if group_column else [])):
+        if column not in header:
+            raise IngestRefused(f"no_{column}_column", f"labels.csv has no column {column}")
+    labels = tuple(name for name in header if name not in {*_NOT_LABELS, *not_labels, group_column})
+    if not 0 < len(labels) <= MAX_LABELS:
+        raise IngestRefused("no_label_column", f"labels.csv needs 1 to {MAX_LABELS} label columns")
+    if not all(_LABEL_NAME.fullmatch(label) for label in labels):
+        raise IngestRefused("bad_label_name", "labels.csv has an empty, long or odd label name")
+    _refuse_columns_without_a_value(labels, header, rows)
+    seen: dict[str, LabelRow] = {}
+    for number, values in rows:
+        row = _label_row(number, dict(zip(header, values, strict=True)), labels, group_column)
+        earlier = seen.setdefault(row.filename, row)
+        if earlier is not row:
+            same = (earlier.labels, earlier.group) == (row.labels, row.group)
+            problems.add("repeated_row" if same else "contradicting_row", number)
+            continue
+        if not row.group:
+            problems.add("missing_group", number)
+        for label in labels:
+            if values[header.index(label)].strip() not in _VALUES:
+                problems.add("unknown_label_value", number)
+    return LabelTable(labels, tuple(seen.values()))
+
+
+def read_boxes(data: bytes, problems: Problems) -> dict[str, list[tuple[int, Box]]]:
+    """Read `boxes.csv` (filename, label, x, y, w, h in pixels): rows and boxes by file name."""
+    header, rows = _csv_rows(data, problems)
+    if missing := {"filename", "label", *"xywh"} - set(header):
+        raise IngestRefused(
+            "no_box_columns", f"boxes.csv lacks {len(missing)} of filename, label, x, y, w, h"
+        )
+    boxes: dict[str, list[tuple[int, Box]]] = {}
+    for number, values in rows:
+        fields = dict(zip(header, values, strict=True))
+        try:
+            box = Box(fields["label"], *(float(fields[side]) for side in "xywh"))
+        except ValueError:
+            problems.add("box_row_invalid", number)
+            continue
+        boxes.setdefault(fields["filename"], []).append((number, box))
+    return boxes
+
+
+def yolo_boxes(text: str, label: str, width_px: int, height_px: int) -> Iterator[Box | None]:
+    """Boxes of a YOLO file of one class (class, centre x and y, w, h as fractions); None for a bad line."""
+    for line in text.splitlines():
+        parts = line.split()
+        try:
+            kind, x, y, w, h = (float(part) for part in parts)
+        except ValueError:
+            yield None
+            continue
+        if kind != 0:
+            yield None
+            continue
+        yield Box(label, (x - w / 2) * width_px, (y - h / 2) * height_px, w * width_px, h * height_px)
+
+
+def fits(box: Box, width_px: int, height_px: int) -> bool:
+    """Whether a box has an area and lies in the frame, up to one pixel of rounding."""
+    return (
+        all(math.isfinite(side) for side in (box.x, box.y, box.w, box.h))
+        and min(box.w, box.h) > 0
+        and min(box.x, box.y) >= -1
+        and box.x + box.w <= width_px + 1
+        and box.y + box.h <= height_px + 1
+    )
+
+
+def _csv_rows(data: bytes, problems: Problems) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise IngestRefused("not_utf8", "the table is not UTF-8 text") from None
+    csv.field_size_limit(_MAX_FIELD_CHARS)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""))
+        header = [name.strip() for name in next(lines, [])]
+        for number, values in enumerate(lines, 1):
+            if len(values) == len(header):
+                rows.append((number, values))
+            elif values:
+                problems.add("malformed_row", number)
+    except csv.Error:
+        raise IngestRefused("not_csv", "the table is not CSV") from None
+    if len(set(header)) != len(header):
+        raise IngestRefused("repeated_column", "the table has two columns of one name")
+    return header, rows
+
+
+def _label_row(
+    number: int, fields: dict[str, str], labels: tuple[str, ...], group_column: str | None
+) -> LabelRow:
+    filename = fields["filename"].strip()
+    return LabelRow(
+        number,
+        filename,
+        fields[group_column].strip() if group_column else filename,
+        fields.get("split", "").strip(),
+        tuple(_VALUES.get(fields[label].strip(), UNKNOWN) for label in labels),
+    )
+
+
+def _refuse_columns_without_a_value(
+    labels: tuple[str, ...], header: list[str], rows: list[tuple[int, list[str]]]
+) -> None:
+    """A column such as age or site is no label, and reading it as one of unknown values would hide that."""
+    for label in labels:
+        values = {row[header.index(label)].strip() for _, row in rows}
+        if values - {""} and not values & (_VALUES.keys() - {""}):
+            number = header.index(label) + 1
+            raise IngestRefused("not_a_label_column", f"column {number} of labels.csv holds no 0 or 1")
