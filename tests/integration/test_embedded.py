@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from service.embedded import Embedded, Status
-from service.embedded_process import Daemon
+from service.embedded_process import Daemon, as_other_user, in_namespace
 from service.store.bootstrap import ROLES, UnsafeRoleError, check_role_is_safe
 from service.store.session import connect
 from tests.databases import Database
@@ -107,6 +108,28 @@ def test_home_with_a_path_too_long_for_sockets(tmp_path):
         for entry in embedded.postgres.sockets.iterdir():
             entry.unlink()
         embedded.postgres.sockets.rmdir()
+
+
+def test_home_with_a_name_that_shells_and_urls_mind(tmp_path):
+    embedded = Embedded(tmp_path / """a b'c"d$HOME%s@x+y""")
+    try:
+        embedded.start()
+        assert embedded.status() == BOTH
+        embedded.prepare_database()
+    finally:
+        embedded.kill()
+
+
+@pytest.mark.needs("root", "command:setpriv")
+@pytest.mark.parametrize(
+    "run_as", [pytest.param(in_namespace, marks=pytest.mark.needs("user-namespaces")), as_other_user]
+)
+def test_root_starts_postgres_in_a_folder_only_root_may_enter(home, run_as):
+    postgres = replace(Embedded(home).postgres, run_as=run_as())
+    postgres.start()
+    assert postgres.is_ready()
+    postgres.stop()
+    assert not postgres.is_ready()
 
 
 def test_a_replaced_socket_folder_is_not_trusted(tmp_path):
