@@ -40,9 +40,9 @@ def _is_root() -> bool:
 
 
 def _has_user_namespaces() -> bool:
-    return (
-        shutil.which("unshare") is not None and subprocess.run(["unshare", "--user", "true"]).returncode == 0
-    )
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--user", "true"], check=False, capture_output=True).returncode == 0
 
 
 _PROBES: dict[str, Callable[[], bool]] = {
