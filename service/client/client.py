@@ -123,8 +123,14 @@ class Enteron:
 
     def metrics(self, job: Job | str) -> "pd.DataFrame":
         """Stored series of a job: columns name, step, value."""
-        job_id = job if isinstance(job, str) else job["id"]
-        return tables.metrics(self.transport.get(f"/jobs/{job_id}/metrics"))
+        return tables.metrics(self.series(job if isinstance(job, str) else job["id"]))
+
+    def series(self, job_id: str) -> dict[str, list[tuple[int, float | None]]]:
+        """Stored series of a job by name: (step, value), in order."""
+        found: dict[str, list[tuple[int, float | None]]] = self.transport.get(f"/jobs/{job_id}/metrics")[
+            "series"
+        ]
+        return found
 
     # Analyses
 
@@ -188,7 +194,10 @@ class Enteron:
         return submitted
 
     def predictions(self, prediction_id: str) -> "pd.DataFrame":
-        return tables.predictions(self.transport.pages(f"/predictions/{prediction_id}/rows", limit=200))
+        return tables.predictions(self.prediction_rows(prediction_id))
+
+    def prediction_rows(self, prediction_id: str) -> list[dict[str, Any]]:
+        return list(self.transport.pages(f"/predictions/{prediction_id}/rows", limit=200))
 
     # Datasets and training
 

@@ -50,10 +50,10 @@ def models(listed: Iterable[Model]) -> "pd.DataFrame":
     return _frame(rows, columns)
 
 
-def metrics(answer: Mapping[str, Any]) -> "pd.DataFrame":
+def metrics(series: Mapping[str, Iterable[tuple[int, float | None]]]) -> "pd.DataFrame":
     rows = [
         {"name": name, "step": step, "value": value}
-        for name, points in answer["series"].items()
+        for name, points in series.items()
         for step, value in points
     ]
     return _frame(rows, ("name", "step", "value"))

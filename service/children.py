@@ -1,0 +1,140 @@
+"""The processes of one machine: started together, restarted when they end, stopped in order."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOOK_EVERY_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+_SETTLED_S = 60.0  # a child that lived so long starts its count of failures anew
+_LOG_BYTES = 20 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: what runs, with which environment, and how long it may take to stop."""
+
+    name: str
+    module: Sequence[str]  # as after `python -m`
+    environment: Mapping[str, str]
+    log: Path
+    stage: int = 0  # lower stages stop first
+    grace_s: float = 10.0
+
+
+class _Child:
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failures = 0
+        self.due_at = 0.0
+        self.started_at = 0.0
+
+    def start(self) -> None:
+        log = self.part.log
+        if log.exists() and log.stat().st_size > _LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+        with open(log, "ab", opener=_private) as file:
+            self.process = subprocess.Popen(  # noqa: S603 - our own modules
+                [sys.executable, "-m", "service.attached", str(os.getpid()), *self.part.module],
+                env=dict(self.part.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C reaches `enteron up` alone, which stops all in order
+            )
+        self.started_at = time.monotonic()
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def note_end(self) -> float:
+        """Count a death; returns how long to wait before the next start."""
+        now = time.monotonic()
+        self.failures = 1 if now - self.started_at > _SETTLED_S else self.failures + 1
+        self.process = None
+        pause_s = float(min(_LONGEST_PAUSE_S, 0.5 * 2 ** (self.failures - 1)))
+        self.due_at = now + pause_s
+        return pause_s
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.runs and self.process is not None:
+            self.process.send_signal(number)
+
+
+class Children:
+    """Owns the processes in one thread of its own: they end when the thread that started them ends."""
+
+    def __init__(self, parts: Sequence[Part], say: Callable[[str], None]) -> None:
+        self._children = [_Child(part) for part in parts]
+        self._say = say
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="children", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask all to end, stage by stage, and wait for it."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hurry(self) -> None:
+        """Cut the waiting short: what still runs is killed."""
+        self._hurry.set()
+
+    def failing(self, times: int = 3) -> Part | None:
+        """A part that ended so often in a row that waiting for it is no use."""
+        return next((child.part for child in self._children if child.failures >= times), None)
+
+    def pids(self) -> dict[str, int]:
+        return {child.part.name: child.process.pid for child in self._children if child.process is not None}
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                for child in self._children:
+                    self._look_after(child)
+                self._stop.wait(_LOOK_EVERY_S)
+        finally:
+            self._stop_all()
+
+    def _look_after(self, child: _Child) -> None:
+        if child.process is None:
+            if time.monotonic() >= child.due_at:
+                child.start()
+        elif not child.runs:
+            code = child.process.returncode
+            pause_s = child.note_end()
+            self._say(f"{child.part.name} ended (code {code}); it starts again in {pause_s:g} s")
+
+    def _stop_all(self) -> None:
+        for stage in sorted({child.part.stage for child in self._children}):
+            group = [child for child in self._children if child.part.stage == stage]
+            for child in group:
+                child.signal(signal.SIGTERM)
+            for child in group:
+                self._wait(child)
+
+    def _wait(self, child: _Child) -> None:
+        deadline = time.monotonic() + child.part.grace_s
+        while child.runs and time.monotonic() < deadline and not self._hurry.is_set():
+            time.sleep(0.02)
+        if child.runs:
+            self._say(f"{child.part.name} did not end in time and is killed")
+            child.signal(signal.SIGKILL)
+        if child.process is not None:
+            child.process.wait()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

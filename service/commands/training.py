@@ -1,0 +1,74 @@
+"""`enteron train`: a recipe on a dataset, with its numbers as they come and intervals at the end."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.commands.connection import connect
+from service.commands.datasets import options, resolve
+from service.commands.terminal import JsonFlag, Table, Terminal
+
+if TYPE_CHECKING:
+    from service.client.client import Enteron
+    from service.client.resources import Job
+
+_METRICS_EVERY_S = 2.0
+_SHOWN = ("train/loss", "tune/auc")  # of the live series; all are kept with the job
+
+
+def train(
+    dataset: Annotated[str, typer.Argument(help="Id, NAME or NAME:VERSION of a dataset.")],
+    recipe: Annotated[str, typer.Option(help="What to train.")] = "lesion-detector",
+    backbone: Annotated[str | None, typer.Option(help="As `GET /backbones` lists them.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", help="NAME=VALUE for the recipe; may be repeated.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Model to add the version to; the recipe's if not given.")
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Train a model; the result is a new version, not yet in use."""
+    terminal = Terminal(json=json_)
+    with connect() as client:
+        job = client.train(
+            recipe, resolve(client, dataset), backbone=backbone, params=options(param), model_name=name
+        )
+        result = watch_training(client, terminal, job)["result"] or {}
+    made = f"{result['model']}:{result['version']}"
+    use = f"Put it into use: enteron model promote {made} --reason '...'"
+    terminal.result(result, f"Trained {made}", *measured(result["metrics"]), use)
+
+
+def watch_training(client: "Enteron", terminal: Terminal, job: "Job") -> "Job":
+    """Follow a training, with the newest values of its series beside the bar."""
+    with terminal.progress("Training") as show:
+        return client.wait(job, live(client, show))
+
+
+def live(client: "Enteron", show: Callable[[float, float | None, str], None]) -> Callable[["Job"], None]:
+    looked_at, values = 0.0, ""
+
+    def report(job: "Job") -> None:
+        nonlocal looked_at, values
+        now = time.monotonic()
+        if job["state"] == "running" and now - looked_at >= _METRICS_EVERY_S:
+            looked_at = now
+            values = newest(client.series(job["id"]))
+        progress = job["progress"]
+        message = (progress.get("message") or job["state"]).replace("_", " ")
+        show(progress.get("done") or 0, progress.get("total"), f"Training: {message}{values}")
+
+    return report
+
+
+def newest(series: Mapping[str, Any]) -> str:
+    """The last value of each series that a person watches."""
+    said = [f"{name} {series[name][-1][1]:.3f}" for name in _SHOWN if series.get(name)]
+    return "; " + ", ".join(said) if said else ""
+
+
+def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
+    raise NotImplementedError
