@@ -153,6 +153,17 @@ class ModelSpec:
             raise ArtifactRefused("spec_invalid", str(error)) from error
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a recipe leaves: the spec, the weights file beside its hash, and what was measured (JSON-able)."""
+
+    spec: ModelSpec
+    weights_path: Path
+    sha256: str
+    metrics: Mapping[str, Any]
+    report: Mapping[str, Any]
+
+
 def save_weights(module: nn.Module, path: Path) -> str:
     """Write the state dict as safetensors, durably and at once; returns the file's SHA-256 in hex."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}

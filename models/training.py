@@ -120,9 +120,9 @@ class Completed:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Stopped on request; resume from `checkpoint`."""
+    """Stopped on request; resume from `checkpoint` (None: nothing was learnt yet, so start anew)."""
 
-    checkpoint: Path
+    checkpoint: Path | None
     step: int
 
 

@@ -68,22 +68,28 @@ class Predictor:
         self._intercept_K = np.array([item.intercept for item in calibration])
 
     def predict(
-        self, frames_BHWC: npt.NDArray[np.uint8], *, operating_point: str | None = None
+        self,
+        frames_BHWC: npt.NDArray[np.uint8],
+        *,
+        operating_point: str | None = None,
+        rows_B: npt.NDArray[np.int64] | None = None,
     ) -> Predictions:
         """Read frames of the spec's size.
 
         Args:
             frames_BHWC: uint8 RGB [B, size, size, 3] from `models.imaging.preprocess.fit_square`; B >= 1.
             operating_point: name from the spec; None takes its default.
+            rows_B: numbers of the frames to read, where the array is large or on disk; None reads all.
 
         Raises:
             ValueError: shape or dtype is not the input contract's.
             KeyError: no such operating point.
         """
-        self._check(frames_BHWC)
+        rows_B = np.arange(len(frames_BHWC)) if rows_B is None else rows_B
+        self._check(frames_BHWC, len(rows_B))
         point = operating_point or self.spec.default_operating_point
         thresholds = self.spec.operating_points[point]
-        logits_BK, embedding_BD, cam_BKhw = self._forward(frames_BHWC)
+        logits_BK, embedding_BD, cam_BKhw = self._forward(frames_BHWC, rows_B)
         probabilities_BK = self._calibrate(logits_BK)
         limits_K = np.array([thresholds[name] for name in self.spec.label_names])
         return Predictions(
@@ -96,10 +102,10 @@ class Predictor:
             operating_point=point,
         )
 
-    def _check(self, frames_BHWC: npt.NDArray[np.uint8]) -> None:
+    def _check(self, frames_BHWC: npt.NDArray[np.uint8], count: int) -> None:
         size, channels = self.spec.input.size_px, self.spec.input.channels
         fits = frames_BHWC.ndim == 4 and frames_BHWC.shape[1:] == (size, size, channels)
-        if frames_BHWC.dtype != np.uint8 or not fits or len(frames_BHWC) == 0:
+        if frames_BHWC.dtype != np.uint8 or not fits or count == 0:
             raise ValueError(f"expected uint8 frames of shape [B, {size}, {size}, {channels}], B >= 1")
 
     def _calibrate(self, logits_BK: Float32) -> Float32:
@@ -107,11 +113,13 @@ class Predictor:
         probabilities_BK: Float32 = (0.5 * (1 + np.tanh(calibrated / 2))).astype(np.float32)
         return probabilities_BK
 
-    def _forward(self, frames_BHWC: npt.NDArray[np.uint8]) -> tuple[Float32, Float32, Float32]:
+    def _forward(
+        self, frames_BHWC: npt.NDArray[np.uint8], rows_B: npt.NDArray[np.int64]
+    ) -> tuple[Float32, Float32, Float32]:
         outputs, start, batch_size = [], 0, self._batch_size
-        while start < len(frames_BHWC):
+        while start < len(rows_B):
             try:
-                outputs.append(self._forward_batch(frames_BHWC[start : start + batch_size]))
+                outputs.append(self._forward_batch(frames_BHWC[rows_B[start : start + batch_size]]))
             except torch.cuda.OutOfMemoryError:
                 if batch_size == 1:
                     raise

@@ -1,0 +1,130 @@
+"""A dataset of frames as one array: each frame decoded once, squared, and kept as uint8 in a file."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.events import Event, Progress
+from models.imaging.datasets import FramesDataset
+from models.imaging.decode import decode_frame, decode_mask
+from models.imaging.preprocess import SquareMap, fit_square
+
+# Lesion coverage is kept on this grid: finer than any activation map, a thousandth of the frame's bytes.
+COVERAGE_GRID = 32
+_CHUNK = 128
+
+
+class Stopped(Exception):
+    """`should_stop` became true while frames were decoded."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Where lesions are, for training.
+
+    Attributes:
+        share_NKGG: share of each grid cell that is lesion, uint8 0..255, [N, K, 32, 32].
+        known_NK: bool, whether the place of this label on this frame is known (a mask or a box was drawn).
+    """
+
+    share_NKGG: npt.NDArray[np.uint8]
+    known_NK: npt.NDArray[np.bool_]
+
+
+def decode_frames(
+    dataset: FramesDataset,
+    ordinals: npt.NDArray[np.int64],
+    *,
+    size_px: int,
+    path: Path,
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> npt.NDArray[np.uint8]:
+    """Decode frames into a memory-mapped file.
+
+    Args:
+        dataset: where the encoded bytes are.
+        ordinals: which frames, in the order of the result.
+        size_px: side of the squares.
+        path: file to (over)write.
+        report: told of the progress.
+        should_stop: polled between chunks.
+
+    Returns:
+        uint8 [N, size, size, 3], RGB, backed by `path`.
+
+    Raises:
+        Undecodable: a frame's bytes are not those that were ingested.
+        Stopped: on request.
+    """
+    shape = (len(ordinals), size_px, size_px, 3)
+    pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(ordinals), _CHUNK):
+            if should_stop():
+                raise Stopped
+            encoded = [dataset.frame(int(ordinal)) for ordinal in ordinals[start : start + _CHUNK]]
+            squares = pool.map(lambda data: fit_square(decode_frame(data), size_px), encoded)
+            for offset, square in enumerate(squares):
+                pixels_NHWC[start + offset] = square
+            report(Progress(start + len(encoded), len(ordinals), "frames", "decoding"))
+    return pixels_NHWC
+
+
+def read_coverage(
+    dataset: FramesDataset, ordinals: npt.NDArray[np.int64], label_names: Sequence[str]
+) -> Coverage | None:
+    """Masks and boxes of the frames on the coverage grid; None where the dataset has none."""
+    shape = (len(ordinals), len(label_names))
+    share_NKGG = np.zeros((*shape, COVERAGE_GRID, COVERAGE_GRID), np.uint8)
+    known_NK = np.zeros(shape, np.bool_)
+    column = {name: index for index, name in enumerate(label_names)}
+    for row, ordinal in enumerate(ordinals):
+        for label, region in lesion_regions(dataset, int(ordinal)):
+            if label in column:
+                index = row, column[label]
+                share_NKGG[index] = np.maximum(share_NKGG[index], _on_grid(region))
+                known_NK[index] = True
+    return Coverage(share_NKGG, known_NK) if known_NK.any() else None
+
+
+def lesion_regions(dataset: FramesDataset, ordinal: int) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
+    """Each mask and box of a frame as (label, bool [height, width]); several of one label stay several."""
+    for mask in dataset.masks(ordinal):
+        region = decode_mask(dataset.mask_bytes(mask))
+        if region.any():  # an empty mask says nothing about the place
+            yield mask.label, region
+    boxes = dataset.boxes(ordinal)
+    width, height = dataset.sizes_px()[ordinal] if boxes else (0, 0)
+    for box in boxes:
+        region = np.zeros((height, width), np.bool_)
+        region[round(box.y) : round(box.y + box.h), round(box.x) : round(box.x + box.w)] = True
+        if region.any():
+            yield box.label, region
+
+
+def peak_in_lesion(
+    dataset: FramesDataset, ordinal: int, *, label: str, peak_xy: tuple[float, float], size_px: int
+) -> tuple[bool, float] | None:
+    """Whether a peak in the square lies inside a lesion of the label, and what share of the frame that is.
+
+    None where nobody has drawn the lesion.
+    """
+    regions = [region for name, region in lesion_regions(dataset, ordinal) if name == label]
+    if not regions:
+        return None
+    height, width = regions[0].shape
+    x, y = SquareMap(width, height, size_px).point_to_frame(*peak_xy)
+    row, column = min(int(y), height - 1), min(int(x), width - 1)
+    lesion = np.logical_or.reduce(regions)
+    return bool(lesion[row, column]), float(lesion.mean())
+
+
+def _on_grid(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    grey = np.repeat(region[:, :, None].astype(np.uint8) * 255, 3, axis=2)
+    return fit_square(grey, COVERAGE_GRID)[:, :, 0]

@@ -1,0 +1,53 @@
+"""The list of recipes: an explicit dict from name to what trains and what evaluates (docs/extending.md)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from models.artifacts import Trained
+from models.imaging import recipe as lesion_detector
+from models.schema import JsonObject, json_schema
+from models.training import Interrupted
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to make a model version.
+
+    Attributes:
+        summary: for people.
+        dataset_kind: what `dataset_dir` must hold.
+        params: dataclass of the parameters.
+        run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version.
+        evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, report, should_stop)` to metrics.
+    """
+
+    summary: str
+    dataset_kind: str
+    params: type
+    run: Callable[..., Trained | Interrupted]
+    evaluate: Callable[..., JsonObject | None]
+
+
+RECIPES: dict[str, Recipe] = {
+    "lesion-detector": Recipe(
+        summary="multi-label lesion detector with class activation maps",
+        dataset_kind="frames",
+        params=lesion_detector.LesionDetectorParams,
+        run=lesion_detector.run,
+        evaluate=lesion_detector.evaluate,
+    ),
+}
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """JSON-able description of every recipe."""
+    return [
+        {
+            "name": name,
+            "summary": recipe.summary,
+            "dataset_kind": recipe.dataset_kind,
+            "params": json_schema(recipe.params),
+        }
+        for name, recipe in RECIPES.items()
+    ]
