@@ -72,11 +72,13 @@ class _Child:
 class Children:
     """Owns the processes in one thread of its own: they end when the thread that started them ends."""
 
-    def __init__(self, parts: Sequence[Part], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, parts: Sequence[Part], say: Callable[[str], None], hurry: threading.Event | None = None
+    ) -> None:
         self._children = [_Child(part) for part in parts]
         self._say = say
         self._stop = threading.Event()
-        self._hurry = threading.Event()
+        self._hurry = hurry or threading.Event()
         self._thread = threading.Thread(target=self._run, name="children", daemon=True)
 
     def start(self) -> None:
@@ -87,10 +89,6 @@ class Children:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-
-    def hurry(self) -> None:
-        """Cut the waiting short: what still runs is killed."""
-        self._hurry.set()
 
     def failing(self, times: int = 3) -> Part | None:
         """A part that ended so often in a row that waiting for it is no use."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 from service.children import Children, Part
 from service.client.client import Enteron, saved_access
@@ -46,8 +47,8 @@ class Machine:
 
 
 @contextmanager
-def running(settings: Settings, say: Say) -> Iterator[Machine]:
-    """Start everything, and stop all of it in order when the block ends, however it ends."""
+def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterator[Machine]:
+    """Start everything; stop all of it in order when the block ends, at once if `hurry` is set."""
     home = settings.home.resolve()
     if not settings.embedded:
         raise LaunchError(
@@ -64,7 +65,7 @@ def running(settings: Settings, say: Say) -> Iterator[Machine]:
         port = free_port(settings.api_host, settings.api_port)
         if port != settings.api_port:
             say(f"Port {settings.api_port} is taken: using {port}")
-        children = Children(parts(settings, embedded, port), say)
+        children = Children(parts(settings, embedded, port), say, hurry)
         since = datetime.now(UTC)
         children.start()
         stack.callback(children.stop)

@@ -99,6 +99,11 @@ def options(given: list[str] | None) -> dict[str, Any]:
 def report(dataset: "Dataset") -> list[Table | str]:
     """Counts per label, then every kind of problem with how often it was met."""
     found = dataset["report"] or {}
+    refused = found.get("refused")
+    if isinstance(refused, Mapping):
+        return [
+            f"{dataset['name']}:{dataset['version']} was refused: {refused['detail']} ({refused['code']})"
+        ]
     shown: list[Table | str] = [
         f"{dataset['name']}:{dataset['version']} is {dataset['state']}; id {dataset['id']}"
     ]
@@ -106,15 +111,13 @@ def report(dataset: "Dataset") -> list[Table | str]:
 
 
 def _counts(found: Mapping[str, Any]) -> list[Table | str]:
-    labels: Mapping[str, Mapping[str, int]] = found.get("labels") or {}
+    labels = found.get("labels") or []
     if not labels:
         return []
-    rows = [
-        (label, *(str(counts.get(value, 0)) for value in ("positive", "negative", "unknown")))
-        for label, counts in labels.items()
-    ]
-    table = Table(("label", "positive", "negative", "unknown"), rows, right=frozenset({1, 2, 3}))
-    return [f"{found.get('frames', 0)} frames in {found.get('groups', 0)} groups", table]
+    values = ("positive", "negative", "unknown")
+    rows = [(counts["label"], *(str(counts[value]) for value in values)) for counts in labels]
+    sentence = f"{found['frames']} frames in {len(found['groups'])} groups, {found['refused']} refused"
+    return [sentence, Table(("label", *values), rows, right=frozenset({1, 2, 3}))]
 
 
 def _problems(found: Mapping[str, Any]) -> list[Table | str]:

@@ -1,15 +1,17 @@
 """`enteron up`, `demo` and `doctor`: everything on one machine."""
 
 import signal
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.parts import settings
-from service.commands.problems import PROBLEM, Complaint
+from service.commands.problems import INTERRUPTED, OK, PROBLEM, Complaint
 from service.commands.terminal import JsonFlag, Table, Terminal
 
 if TYPE_CHECKING:
@@ -17,65 +19,74 @@ if TYPE_CHECKING:
 
 
 def up(
-    demo: Annotated[
+    with_demo: Annotated[
         bool, typer.Option("--demo", help="Train the demo model if there is none, and read frames.")
     ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Start everything on this machine, and stop it with Ctrl-C. The data stays."""
     terminal = Terminal(json=json_)
-    _run(terminal, demo=demo, stay=True)
+    with _machine(terminal, end_code=OK) as machine:
+        value, shown = _demo(machine, terminal) if with_demo else ({}, [])
+        value |= {"url": machine.url, "key": machine.key}
+        terminal.result(
+            value, *shown, f"Page  {machine.url}/", f"Key   {machine.key}", "Ctrl-C stops everything."
+        )
+        while True:
+            time.sleep(3600)
 
 
 def demo(json_: JsonFlag = False) -> None:
     """The main path once: drawn frames, a small training, findings with heat maps. Exit code 0 or 1."""
-    _run(Terminal(json=json_), demo=True, stay=False)
+    terminal = Terminal(json=json_)
+    with _machine(terminal, end_code=INTERRUPTED) as machine:
+        value, shown = _demo(machine, terminal)
+    terminal.result(value, *shown)
 
 
-def _run(terminal: Terminal, *, demo: bool, stay: bool) -> None:
+def _demo(machine: "Machine", terminal: Terminal) -> tuple[dict[str, Any], list[Table | str]]:
+    from service.commands.demo import run_demo
+
+    return run_demo(machine.client, terminal, settings().home.resolve() / "demo")
+
+
+@contextmanager
+def _machine(terminal: Terminal, *, end_code: int) -> Iterator["Machine"]:
+    """Everything runs within the block; the first signal ends it in order."""
+    from service.embedded_process import EmbeddedError
     from service.launcher import LaunchError, running
 
-    _end_by_signals()
+    hurry = _end_by_signals()
     try:
-        with running(settings(), terminal.say) as machine:
-            if demo:
-                _show_demo(machine, terminal)
-            if stay:
-                _stay(machine, terminal)
+        with running(settings(), terminal.say, hurry) as machine:
+            yield machine
     except LaunchError as problem:
         raise Complaint(str(problem), problem.advice, exit_code=PROBLEM) from None
+    except EmbeddedError as problem:
+        raise Complaint(str(problem), "Run `enteron doctor`.", exit_code=PROBLEM) from None
     except _Ended:
         terminal.say("Stopped. The data is kept.")
-
-
-def _show_demo(machine: "Machine", terminal: Terminal) -> None:
-    from service.demo import run_demo
-
-    run_demo(machine.client, terminal)
-
-
-def _stay(machine: "Machine", terminal: Terminal) -> None:
-    access = {"url": machine.url, "key": machine.key}
-    terminal.result(access, f"Page  {machine.url}/", f"Key   {machine.key}", "Ctrl-C stops everything.")
-    sys.stdout.flush()
-    while True:
-        time.sleep(3600)
+        raise typer.Exit(end_code) from None
 
 
 class _Ended(BaseException):
     """Somebody asked for the end: Ctrl-C, SIGTERM, or the terminal was closed."""
 
 
-def _end_by_signals() -> None:
-    """The first signal ends everything in order; later ones must not cut that short."""
+def _end_by_signals() -> Event:
+    """The first signal ends everything in order; a second sets the event: no more waiting for workers."""
+    ending, hurry = Event(), Event()
 
     def end(number: int, frame: FrameType | None) -> None:
-        for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_IGN)
+        if ending.is_set():
+            hurry.set()
+            return
+        ending.set()
         raise _Ended
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
+    return hurry
 
 
 def doctor(json_: JsonFlag = False) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -43,18 +43,11 @@ class Terminal:
         if self.json:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
             return
-        for item in shown:
-            if isinstance(item, str):
-                sys.stdout.write(printable(item) + "\n")
-            elif sys.stdout.isatty():
-                _stdout().print(_drawn(item))
-            else:
-                sys.stdout.write(plain(item))
+        _write(sys.stdout, shown)
 
-    def say(self, line: str) -> None:
-        """A line for the person: never mixed into the result."""
-        sys.stderr.write(printable(line) + "\n")
-        sys.stderr.flush()
+    def say(self, *shown: Table | str) -> None:
+        """For the person alone: never mixed into the result."""
+        _write(sys.stderr, shown)
 
     @contextmanager
     def progress(self, what: str, unit: str = "") -> Iterator[Show]:
@@ -97,10 +90,21 @@ def percent(value: float | None, *, digits: int = 0) -> str:
     return "not measured" if value is None else f"{value:.{digits}%}".replace("%", " %")
 
 
-def _stdout() -> "Console":
+def _write(stream: TextIO, shown: Sequence[Table | str]) -> None:
+    for item in shown:
+        if isinstance(item, str):
+            stream.write(printable(item) + "\n")
+        elif stream.isatty():
+            _console(stream).print(_drawn(item))
+        else:
+            stream.write(plain(item))
+    stream.flush()
+
+
+def _console(stream: TextIO) -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, markup=False)
+    return Console(file=stream, highlight=False, markup=False)
 
 
 def _drawn(table: Table) -> Any:
@@ -119,7 +123,6 @@ def _drawn(table: Table) -> Any:
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Show]:
     from rich import progress as rich_progress
-    from rich.console import Console
 
     in_bytes = unit == "bytes"
     amount = rich_progress.DownloadColumn() if in_bytes else rich_progress.MofNCompleteColumn(separator=" / ")
@@ -129,7 +132,7 @@ def _bar(what: str, unit: str) -> Iterator[Show]:
         amount,
         rich_progress.TimeElapsedColumn(),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+    with rich_progress.Progress(*columns, console=_console(sys.stderr)) as bar:
         task = bar.add_task(what, total=None)
 
         def show(done: float, total: float | None, description: str) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from service.commands.connection import connect
 from service.commands.datasets import options, resolve
-from service.commands.terminal import JsonFlag, Table, Terminal
+from service.commands.terminal import JsonFlag, Table, Terminal, percent
 
 if TYPE_CHECKING:
     from service.client.client import Enteron
@@ -71,4 +71,46 @@ def newest(series: Mapping[str, Any]) -> str:
 
 
 def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
-    raise NotImplementedError
+    """What a version reached on frames it had not seen, beside what colour alone reaches on the same ones."""
+    labels = metrics.get("labels") or {}
+    if not labels:
+        return ["Nothing was measured."]
+    baseline = metrics.get("colour_baseline") or {}
+    rows = [_measured_row(label, entry, baseline.get(label)) for label, entry in labels.items()]
+    columns = (
+        "label",
+        "positives",
+        "AUC",
+        "95 % interval",
+        "colour alone",
+        "sens. at 90 % spec.",
+        "peak in lesion",
+    )
+    sentence = f"Measured on {metrics['frames']} unseen frames of {metrics['groups']} groups"
+    return [sentence, Table(columns, rows, right=frozenset(range(1, len(columns))))]
+
+
+def _measured_row(
+    label: str, entry: Mapping[str, Any], baseline: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    pointing = entry.get("pointing")
+    hits = f"{percent(pointing['rate'])} of {pointing['n']}" if pointing else percent(None)
+    return (
+        label,
+        f"{entry['positives']} of {entry['known']}",
+        area(entry.get("auc")),
+        interval(entry.get("auc")),
+        area(baseline),
+        percent((entry.get("sensitivity_at_90_specificity") or {}).get("value")),
+        hits,
+    )
+
+
+def area(estimate: Mapping[str, Any] | None) -> str:
+    return "not measured" if estimate is None else f"{estimate['value']:.2f}"
+
+
+def interval(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate.get("low") is None:
+        return "not measured"
+    return f"{estimate['low']:.2f} to {estimate['high']:.2f}"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,17 +51,18 @@ def part(tmp_path: Path) -> Callable[..., Part]:
 @pytest.fixture
 def run() -> Iterator[Callable[..., tuple[Children, list[str]]]]:
     started: list[Children] = []
+    hurry = threading.Event()
 
     def start(*parts: Part) -> tuple[Children, list[str]]:
         said: list[str] = []
-        children = Children(parts, said.append)
+        children = Children(parts, said.append, hurry)
         children.start()
         started.append(children)
         return children, said
 
     yield start
+    hurry.set()
     for children in started:
-        children.hurry()
         children.stop()
 
 
@@ -74,7 +76,8 @@ def test_stages_end_in_order(part: Callable[..., Part], run: Callable[..., objec
     eventually(lambda: all(starts(tmp_path, name) for name in ("first", "middle", "last")))
     children.stop()
     assert (tmp_path / "ended").read_text().split() == ["first", "middle", "last"]
-    assert children.pids() and not any(Path("/proc", str(pid)).exists() for pid in children.pids().values())
+    assert children.pids()
+    assert not any(Path("/proc", str(pid)).exists() for pid in children.pids().values())
 
 
 def test_a_child_that_ends_starts_again(
