@@ -2,7 +2,7 @@
 
 import hypothesis
 
-pytest_plugins = ["tests.prerequisites", "tests.databases"]
+pytest_plugins = ["tests.prerequisites", "tests.databases", "tests.browser", "tests.page_site"]
 
 # A property is judged by its answers, never by the speed of a busy machine.
 hypothesis.settings.register_profile("enteron", deadline=None, print_blob=True)

@@ -80,7 +80,8 @@ function showBar({ state, progress }) {
 function facts(job) {
   const rows = {
     Job: h("code", {}, job.id),
-    State: STATES[job.state],
+    State: job.cancel_requested && !isFinal(job) ? TEXT.cancelling : STATES[job.state],
+    Step: job.progress?.message ?? "none",
     Queue: job.queue,
     Attempts: count(job.attempts ?? 0),
     Submitted: when(job.created_at),

@@ -13,7 +13,7 @@ export class Stage {
   #pictures = null;
   #frame = null;
   #label = null; // whose map is shown
-  #mapQuality = { hidden: false, note: TEXT.mapUnmeasured };
+  #version = null; // whose measured quality decides about its maps
   #held = false;
   #pinned = false;
   #marks = true;
@@ -37,7 +37,7 @@ export class Stage {
   }
 
   useVersion(version) {
-    this.#mapQuality = mapQuality(version);
+    this.#version = version;
   }
 
   async show(frame) {
@@ -98,7 +98,7 @@ export class Stage {
     const finding = this.#mapFinding();
     const map = byId("map");
     byId("toggle-map").disabled = finding === null;
-    byId("map-note").textContent = this.#mapNote(finding);
+    byId("map-note").textContent = this.#mapNote();
     const wanted = finding !== null && this.#marks && (this.#held || this.#pinned);
     byId("scale").dataset.on = wanted;
     byId("scale-low").textContent = finding ? percent(finding.threshold) : "";
@@ -117,20 +117,23 @@ export class Stage {
   }
 
   #mapFinding() {
-    if (this.#frame === null || this.#mapQuality.hidden) return null;
+    if (this.#frame === null || this.#label === null || mapQuality(this.#version, this.#label).hidden) return null;
     return positivesOf(this.#frame).find(({ label, cam }) => label === this.#label && cam) ?? null;
   }
 
-  #mapNote(finding) {
-    if (finding || this.#mapQuality.hidden || this.#frame === null) return this.#mapQuality.note;
-    return this.#frame.error ? TEXT.mapUnreadable : TEXT.mapNegative;
+  #mapNote() {
+    if (this.#frame === null) return "";
+    if (this.#frame.error) return TEXT.mapUnreadable;
+    return this.#label === null ? TEXT.mapNegative : mapQuality(this.#version, this.#label).note;
   }
 
   #drawMarks(found) {
     const { width = 1, height = 1 } = this.#frame;
     const marks = byId("marks");
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    marks.replaceChildren(...found.filter(({ cam }) => cam?.box_xywh).flatMap((finding) => bracket(finding, width)));
+    // Box and peak are read off the map: where it is not to be trusted, neither are they.
+    const placed = found.filter(({ label, cam }) => cam?.box_xywh && !mapQuality(this.#version, label).hidden);
+    marks.replaceChildren(...placed.flatMap((finding) => bracket(finding, width)));
   }
 }
 

@@ -29,8 +29,8 @@ export const FRAME_ERRORS = {
   corrupt: "The image is damaged.",
   decoder_died: "Reading it ended the decoder.",
   decoder_timeout: "Reading it took too long.",
-  nested_archive: "It is an archive inside an archive.",
-  unsupported_member: "This member of the zip is not an image.",
+  too_many_scans: "Its JPEG stream has more scans than allowed.",
+  out_of_memory: "Reading it needs more memory than allowed.",
 };
 
 export const QUALITY = {
@@ -56,6 +56,7 @@ export const STATES = {
 
 /** Lines of a job's log: closed codes, the numbers are put behind. */
 export const LOG = {
+  "state.waiting": "waiting for its parts",
   "state.queued": "waiting for a worker",
   "state.running": "a worker began",
   "state.succeeded": "finished",
@@ -91,7 +92,7 @@ export const TEXT = {
   belowThreshold: "below threshold",
   mapNegative: "No map: nothing is above its threshold in this frame.",
   mapUnreadable: "No map: this frame was not read.",
-  mapPoor: (share) => `The map is hidden: its peak fell inside the lesion in only ${share} of test frames.`,
+  mapPoor: (share) => `Map and bracket are hidden: the peak fell inside the lesion in only ${share} of test frames.`,
   mapMeasured: (share, n) => `Map peak inside the lesion: ${share} of ${n} test frames.`,
   mapUnmeasured: "Map quality: not measured.",
   pictureLost: "The picture could not be fetched.",
@@ -99,4 +100,6 @@ export const TEXT = {
   notRead: "Not read",
   noFlags: "no quality flags",
   notMeasured: "not measured",
+  notStated: "not stated",
+  cancelling: "cancelling was asked for",
 };
