@@ -7,10 +7,10 @@ client.findings(job["result"]["analysis_id"])      # a pandas DataFrame
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ from service.client import tables, waiting
 from service.client.errors import EnteronError
 from service.client.resources import Analysis, Dataset, File, Job, Model, ModelVersion
 from service.client.transport import Body, Transport
-from service.client.upload import OnBytes, chunks, media_type, parts, zip_files
+from service.client.upload import OnBytes, chunks, media_type, pack, parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,14 @@ class Enteron:
         found: File = self.transport.get(f"/files/{file_id}")
         return found
 
+    def download(self, file_id: str, target: str | Path) -> int:
+        """Write the bytes of one's own file to a path; returns how many."""
+        return self._save(f"/files/{file_id}/content", Path(target))
+
+    def _save(self, path: str, target: Path) -> int:
+        with self.transport.stream(path) as answer, target.open("wb") as file:
+            return sum(file.write(chunk) for chunk in answer.iter_bytes())
+
     # Jobs
 
     def job(self, job_id: str) -> Job:
@@ -117,7 +125,8 @@ class Enteron:
         job_id = job if isinstance(job, str) else job["id"]
         return waiting.wait(self.transport, job_id, on_progress=on_progress, timeout_s=timeout_s)
 
-    def selftest(self, steps: int = 3, step_s: float = 0.05) -> Job:
+    def selftest(self, *, steps: int = 3, step_s: float = 0.05) -> Job:
+        """Submit a job that only counts: API, database, dispatcher, broker, worker and runner in one."""
         submitted: Job = self.transport.post("/jobs", {"kind": "selftest", "steps": steps, "step_s": step_s})
         return submitted
 
@@ -142,15 +151,17 @@ class Enteron:
         operating_point: str | None = None,
         on_bytes: OnBytes | None = None,
     ) -> Job:
-        """Submit images, or zips of them, for reading."""
+        """Submit images, or zips of them, for reading; much at once goes as stored files."""
         sources = [Path(path) for path in paths]
         fields = _given(model=model, operating_point=operating_point)
-        if len(sources) > _MULTIPART_PARTS:
-            with tempfile.TemporaryDirectory() as folder:
-                packed = Path(folder, "frames.zip")
-                zip_files(sources, packed)
-                return self._submit_frames([packed], fields, on_bytes)
-        return self._submit_frames(sources, fields, on_bytes)
+        size = sum(path.stat().st_size for path in sources)
+        if len(sources) <= _MULTIPART_PARTS and size <= _MULTIPART_BYTES:
+            return self._submit_frames(sources, fields, on_bytes)
+        with TemporaryDirectory() as folder:
+            packed = pack(sources, Path(folder, "frames.zip"))
+            file_ids = [self.upload(path, on_bytes=on_bytes)["id"] for path in packed]
+        submitted: Job = self.transport.post("/analyses", {**fields, "file_ids": file_ids})
+        return submitted
 
     def _submit_frames(
         self, sources: Sequence[Path], fields: Mapping[str, str], on_bytes: OnBytes | None
@@ -290,8 +301,7 @@ class Enteron:
     ) -> int:
         """Write the weights to a file; returns their size in bytes."""
         path = f"/models/{name}/versions/{version}/export?format={format}"
-        with self.transport.stream(path) as answer, Path(target).open("wb") as file:
-            return sum(file.write(chunk) for chunk in answer.iter_bytes())
+        return self._save(path, Path(target))
 
 
 def saved_access(home: Path) -> dict[str, str]:

@@ -88,14 +88,19 @@ def zip_folder(folder: Path, target: Path, *, on_files: OnBytes | None = None) -
     return Zipped(files=len(taken), left_out=len(found) - len(taken))
 
 
-def zip_files(paths: Sequence[Path], target: Path) -> None:
-    """Store single files under their own names; a second of a name gets a number before it."""
+def pack(paths: Sequence[Path], target: Path) -> list[Path]:
+    """Zips as they are, all single images together in one zip; a second of a name gets a number before it."""
+    archives = [path for path in paths if zipfile.is_zipfile(path)]
+    single = [path for path in paths if path not in archives]
+    if not single:
+        return archives
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         seen: set[str] = set()
-        for number, path in enumerate(paths):
+        for number, path in enumerate(single):
             name = path.name if path.name not in seen else f"{number}-{path.name}"
             seen.add(name)
             _store(archive, path, name)
+    return [*archives, target]
 
 
 def _is_plain(path: Path, folder: Path) -> bool:

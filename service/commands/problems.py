@@ -1,7 +1,7 @@
 """Errors as a person and a script want them: what is wrong, what to do, and an exit code."""
 
 from service.client.errors import EnteronError, JobFailed, Refused, TimedOut, Unreachable
-from service.domain.errors import ServiceError
+from service.domain.errors import ServiceError, Unavailable
 
 OK, PROBLEM, USAGE, REFUSED, UNREACHABLE, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -46,8 +46,11 @@ def describe(problem: Exception) -> tuple[str, str, int] | None:
             advice, exit_code = "Start it with `enteron up`, or set ENTERON_API_URL.", UNREACHABLE
         case TimedOut():
             advice, exit_code = "Watch it with `enteron job watch ID`.", UNREACHABLE
+        case Unavailable():
+            advice, exit_code = "Start it with `enteron up`, or look at its log.", UNREACHABLE
         case ServiceError():
-            advice, exit_code = problem.title, REFUSED
+            is_setting = problem.code in {"unknown_setting", "missing_setting"}
+            advice, exit_code = "`enteron doctor` checks the installation.", USAGE if is_setting else REFUSED
         case EnteronError():
             pass
         case _:

@@ -9,7 +9,7 @@ import pytest
 
 from service.client.client import Enteron
 from service.client.transport import Transport
-from service.client.upload import chunks, parts, zip_files, zip_folder
+from service.client.upload import chunks, pack, parts, zip_folder
 
 
 @pytest.fixture
@@ -64,8 +64,16 @@ def test_equal_names_of_single_files_stay_apart(tmp_path: Path) -> None:
     for path in paths:
         path.parent.mkdir()
         path.write_bytes(path.parent.name.encode())
-    zip_files(paths, tmp_path / "out.zip")
+    assert pack(paths, tmp_path / "out.zip") == [tmp_path / "out.zip"]
     assert names(tmp_path / "out.zip") == ["1.png", "1-1.png"]
+
+
+def test_a_zip_is_never_put_into_a_zip(folder: Path, tmp_path: Path) -> None:
+    zip_folder(folder, tmp_path / "frames.zip")
+    image = folder / "images" / "1.png"
+    packed = pack([tmp_path / "frames.zip", image], tmp_path / "out.zip")
+    assert packed == [tmp_path / "frames.zip", tmp_path / "out.zip"]
+    assert names(tmp_path / "out.zip") == ["1.png"]
 
 
 def test_progress_of_a_stream_ends_at_the_whole(tmp_path: Path) -> None:

@@ -1,0 +1,210 @@
+"""The command line as scripts see it: exit codes, what is on stdout and what on stderr."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+
+from service import cli
+from service.client.client import Enteron
+from service.client.transport import Transport
+from service.commands import parts, problems
+from service.domain.errors import InvalidInput, Unavailable
+
+PROGRESS = {"fraction": None, "done": None, "total": None, "unit": None, "message": None, "eta_s": None}
+JOB = {
+    "id": "j1",
+    "kind": "analysis",
+    "queue": "interactive",
+    "state": "succeeded",
+    "progress": PROGRESS,
+    "attempts": 1,
+    "created_at": "2026-11-22T10:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+    "error": None,
+    "result": {"analysis_id": "a1"},
+    "links": {},
+}
+FINDING = {"label": "polyp", "probability": 0.93, "positive": True, "threshold": 0.4, "evidence": "synthetic"}
+FRAMES = [
+    {"ordinal": 0, "name": "a.jpg", "width": 336, "height": 336, "findings": [FINDING]},
+    {"ordinal": 1, "name": "b\x1b[2J.gif", "error": {"code": "unknown_format", "detail": "..."}},
+]
+ANALYSIS = {"id": "a1", "model": {"name": "lesion-detector", "version": 1}, "operating_point": "balanced"}
+ANSWERS = {
+    ("POST", "/analyses"): (202, JOB),
+    ("GET", "/jobs/j1"): (200, JOB),
+    ("GET", "/jobs"): (200, {"items": [JOB], "next_cursor": None}),
+    ("GET", "/analyses/a1"): (200, ANALYSIS),
+    ("GET", "/analyses/a1/frames"): (200, {"items": FRAMES, "next_cursor": None}),
+}
+
+Run = Callable[..., tuple[int, str, str]]
+Serve = Callable[[dict[tuple[str, str], tuple[int, Any]]], None]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["enteron", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Commands talk to these answers instead of a service; anything else is 404."""
+
+    def install(answers: dict[tuple[str, str], tuple[int, Any]]) -> None:
+        def handle(request: httpx.Request) -> httpx.Response:
+            request.read()
+            path = request.url.path.removeprefix("/api/v1")
+            missing = (404, {"code": "not_found", "detail": "There is no such thing."})
+            status, body = answers.get((request.method, path), missing)
+            return httpx.Response(status, json=body)
+
+        transport = Transport(
+            "http://enteron.test", None, sleep=lambda _: None, transport=httpx.MockTransport(handle)
+        )
+        monkeypatch.setattr(Enteron, "from_environment", lambda: Enteron(transport=transport))
+
+    return install
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"bytes")
+    return str(path)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = ("pandas", "numpy", "sqlalchemy", "httpx", "fastapi", "celery", "PIL", "torch")
+    program = f"import sys, service.cli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyse",),
+        ("analyze",),
+        ("analyze", "no-such-file.jpg"),
+        ("job", "list", "--limit", "0"),
+        ("key", "create", "--role", "king"),
+        ("predict", "--model", "m"),
+        ("up", "--demoo"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_where_help_is(run: Run, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*arguments)
+    assert code == problems.USAGE
+    assert out == ""
+    assert "--help" in err
+
+
+def test_a_refusal_is_3(run: Run, serve: Serve, image: str) -> None:
+    serve(
+        {("POST", "/analyses"): (415, {"code": "unsupported", "detail": "None of the frames is an image."})}
+    )
+    code, out, err = run("analyze", image)
+    assert (code, out) == (problems.REFUSED, "")
+    assert err.splitlines()[-2:] == [
+        "None of the frames is an image. (unsupported)",
+        "Send JPEG, PNG or TIFF images, or a zip of them.",
+    ]
+
+
+def test_nobody_there_is_4(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    transport = Transport(
+        "http://enteron.test", None, sleep=lambda _: None, transport=httpx.MockTransport(refuse)
+    )
+    monkeypatch.setattr(Enteron, "from_environment", lambda: Enteron(transport=transport))
+    code, out, err = run("job", "list", "--json")
+    assert code == problems.UNREACHABLE
+    assert json.loads(out)["error"]["code"] == "unreachable"
+    assert "enteron up" in err
+
+
+def test_a_failed_job_is_5(run: Run, serve: Serve) -> None:
+    error = {"code": "gave_up", "title": "t", "detail": "It ended its worker."}
+    serve({("GET", "/jobs/j1"): (200, {**JOB, "state": "failed", "error": error})})
+    code, out, err = run("job", "watch", "j1", "--json")
+    assert code == problems.FAILED
+    assert json.loads(out)["error"]["code"] == "gave_up"
+    assert "It ended its worker. (gave_up)" in err
+
+
+def test_findings_are_a_row_per_frame(run: Run, serve: Serve, image: str) -> None:
+    serve(ANSWERS)
+    code, out, _ = run("analyze", image)
+    assert code == 0
+    assert out.splitlines() == [
+        "2 frames, 1 with findings, 1 unreadable; lesion-detector:1, operating point balanced",
+        "frame\tpixels\tpolyp",
+        "a.jpg\t336 x 336\t● P 93 %",
+        "b�[2J.gif\t\tunreadable: unknown_format",
+        "Research use. Not for diagnosis."
+        " The model was trained on drawn frames: it says nothing about patients.",
+    ]
+
+
+def test_json_of_an_analysis_is_the_services_own(run: Run, serve: Serve, image: str) -> None:
+    serve(ANSWERS)
+    code, out, _ = run("analyze", image, "--json")
+    assert code == 0
+    assert json.loads(out) == {"analysis": ANALYSIS, "frames": FRAMES}
+
+
+def test_every_command_that_answers_has_json() -> None:
+    serving = {"api", "dispatcher", "worker"}  # they run until they are stopped
+
+    def without(group: Any, prefix: str = "") -> Iterator[str]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from without(command, f"{name} ")
+            elif not any("--json" in option.opts for option in command.params):
+                yield prefix + name
+
+    assert set(without(typer.main.get_command(cli.app))) == serving
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (Unavailable("The database is away."), problems.UNREACHABLE),
+        (InvalidInput("ENTERON_X is unknown.", code="unknown_setting"), problems.USAGE),
+        (InvalidInput("The pepper is short.", code="weak_pepper"), problems.REFUSED),
+    ],
+)
+def test_problems_of_the_installation_have_codes_too(problem: Exception, code: int) -> None:
+    described = problems.describe(problem)
+    assert described is not None
+    assert described[2] == code
+
+
+def test_a_mistake_of_ours_is_not_dressed_up() -> None:
+    assert problems.describe(KeyError("x")) is None
+
+
+def test_missing_passwords_are_named(tmp_path: Path) -> None:
+    (tmp_path / "owner_password").write_text("o")
+    with pytest.raises(problems.Complaint, match=r"api_password, worker_password"):
+        parts.role_passwords(tmp_path)
+    for role in ("api", "worker", "dispatcher", "auditor"):
+        (tmp_path / f"{role}_password").write_text(f"{role}\n")
+    assert parts.role_passwords(tmp_path)["worker"] == "worker"
