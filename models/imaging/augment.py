@@ -94,16 +94,16 @@ def jitter_colour(frames_BCHW: torch.Tensor, how: Augmentation) -> torch.Tensor:
 
 def blur(frames_BCHW: torch.Tensor, share: float) -> torch.Tensor:
     """Gaussian blur (5 px) of a random share of the frames."""
-    if share == 0:
+    chosen = torch.nonzero(torch.rand(len(frames_BCHW)) < share).flatten().to(frames_BCHW.device)
+    if len(chosen) == 0:
         return frames_BCHW
     channels = frames_BCHW.shape[1]
     offsets = torch.arange(_BLUR_PX, device=frames_BCHW.device) - _BLUR_PX // 2
     weights = torch.exp(-(offsets.float() ** 2) / 2)
     kernel = torch.outer(weights, weights) / weights.sum() ** 2
-    padded = functional.pad(frames_BCHW, [_BLUR_PX // 2] * 4, mode="reflect")
+    padded = functional.pad(frames_BCHW[chosen], [_BLUR_PX // 2] * 4, mode="reflect")
     blurred = functional.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)
-    chosen = (torch.rand(len(frames_BCHW)) < share).to(frames_BCHW.device)
-    return torch.where(chosen.view(-1, 1, 1, 1), blurred, frames_BCHW)
+    return frames_BCHW.index_copy(0, chosen, blurred)
 
 
 def add_noise(frames_BCHW: torch.Tensor, largest: float) -> torch.Tensor:
