@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     reap_every_s: float = 5.0
     redispatch_s: float = 30.0
     cancel_grace_s: float = 5.0
+    drain_grace_s: float = Field(default=20.0, description="Less than the time between SIGTERM and SIGKILL.")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
             reap_every_s=self.reap_every_s,
             redispatch_s=self.redispatch_s,
             cancel_grace_s=self.cancel_grace_s,
+            drain_grace_s=self.drain_grace_s,
         )
 
     @property

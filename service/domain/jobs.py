@@ -97,7 +97,8 @@ class Timers:
     lease_s: float = 30.0
     reap_every_s: float = 5.0
     redispatch_s: float = 30.0
-    cancel_grace_s: float = 5.0
+    cancel_grace_s: float = 5.0  # for a runner to end its step before it is killed
+    drain_grace_s: float = 20.0  # ... for a block or a checkpoint
 
     @property
     def beat_s(self) -> float:

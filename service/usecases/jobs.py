@@ -66,6 +66,7 @@ class JobView:
     result: Mapping[str, Any] | None
     parent_id: UUID | None
     retry_of: UUID | None
+    spec: Mapping[str, Any]  # ids and numbers only; the API draws links from it
 
 
 def submit(
@@ -203,6 +204,7 @@ def view(job: store.Job) -> JobView:
         result=job.result,
         parent_id=job.parent_id,
         retry_of=job.retry_of,
+        spec=job.spec,
     )
 
 

@@ -1,0 +1,185 @@
+"""The supervisor: one slot's process. It holds the database and the broker, its children hold neither.
+
+`python -m workers --queues interactive,batch`. It registers, starts the runner ahead, beats, and hands the
+main thread to Celery until SIGTERM; then the running job is put back or ended, and it exits with 0.
+"""
+
+import argparse
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+
+from service import connections, logs
+from service import settings as service_settings
+from service.domain.errors import InvalidInput
+from service.domain.ids import new_id
+from service.domain.jobs import KINDS, Queue
+from service.settings import Settings
+from service.store.bootstrap import check_role_is_safe
+from service.store.claims import Claimant
+from workers import app as celery_app
+from workers.bodies import BATCH_BODIES, BODIES
+from workers.claimed import Means
+from workers.heart import Heart, Identity
+from workers.probe import PULSES
+from workers.runner_client import Graces, RunnerClient, RunnerProcess, Runners
+from workers.task import House, JobEngine
+
+log = structlog.get_logger()
+
+CATALOGUE_WITHIN_S = 120.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Composition root: reads the settings, puts the parts together, runs until told to stop."""
+    arguments = _parse(argv)
+    settings = service_settings.load()
+    logs.configure(settings.log_level)
+    with ExitStack() as stack:
+        engine = _engine(stack, settings, pool_size=3)
+        # A connection of its own: a beat must not wait for a pool that jobs have emptied.
+        beats = _engine(stack, settings, pool_size=1)
+        with engine.connect() as connection:
+            check_role_is_safe(connection)
+        runners = Runners(
+            lambda: RunnerProcess(warm=not arguments.cold, show_stderr=settings.log_level == "debug")
+        )
+        stack.callback(runners.close)
+        runners.start_ahead()
+        catalogue = {} if arguments.cold else _catalogue(runners)
+        who = _identity(parse_queues(arguments.queues or settings.worker_queues), settings, catalogue)
+        scratch = stack.enter_context(_scratch(settings.home.resolve()))
+        pulse = settings.home.resolve() / PULSES / f"{who.worker_id}.json"
+        pulse.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        heart = Heart(beats, who, settings.timers, draining=celery_app.draining, pulse=pulse)
+        stack.callback(heart.say_goodbye)
+        stack.callback(heart.stop)
+        means = Means(
+            engine=engine,
+            heart=heart,
+            objects=connections.objects(settings),
+            runners=runners,
+            sandbox=_sandbox(stack, settings),
+            scratch=scratch,
+            graces=Graces(cancel_s=settings.cancel_grace_s, drain_s=settings.drain_grace_s),
+            settings=settings,
+        )
+        jobs = JobEngine(means, _house(who, settings))
+        heart.start()
+        log.info("worker_started", worker_id=str(who.worker_id))
+        app = celery_app.build(connections.broker_url(settings), jobs.ring)
+        worker = celery_app.worker(app, who.queues, name=str(who.worker_id))
+        worker.start()
+        log.info("worker_stopped", worker_id=str(who.worker_id))
+    return 0
+
+
+def parse_queues(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = sorted(set(names) - {queue.value for queue in Queue})
+    if unknown or not names:
+        raise InvalidInput(f"Queues are {', '.join(Queue)}.", code="unknown_queue")
+    return names
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("--queues", help="comma-separated; the setting WORKER_QUEUES if not given")
+    parser.add_argument("--cold", action="store_true", help="import the models only when first needed")
+    return parser.parse_args(argv)
+
+
+def _engine(stack: ExitStack, settings: Settings, *, pool_size: int) -> Engine:
+    engine = connections.engine(settings, "worker", pool_size=pool_size)
+    stack.callback(engine.dispose)
+    return engine
+
+
+def _catalogue(runners: Runners) -> dict[str, Any]:
+    """Asked of the runner, which also proves that it can import the models."""
+    client = RunnerClient(
+        runners, fresh=False, stall_s=CATALOGUE_WITHIN_S, graces=Graces(), interrupted_by=lambda: None
+    )
+    try:
+        answer, _ = client.call("catalogue")
+    finally:
+        client.close()
+    return {name: value for name, value in answer.items() if name != "type"}
+
+
+def _identity(queues: Sequence[str], settings: Settings, catalogue: dict[str, Any]) -> Identity:
+    versions = {name: version(name) for name in ("enteron", "celery", "torch", "monai")}
+    kinds = [kind.value for kind in KINDS if kind in BODIES or kind in BATCH_BODIES]
+    return Identity(
+        worker_id=new_id(),
+        queues=queues,
+        batch_size=settings.worker_batch_size,
+        versions={**versions, "python": platform.python_version()},
+        catalogue={**catalogue, "kinds": kinds},
+    )
+
+
+def _house(who: Identity, settings: Settings) -> House:
+    return House(
+        claimant=Claimant(who.worker_id, tuple(who.queues), settings.lease_s),
+        batch_size=settings.worker_batch_size,
+        bodies=BODIES,
+        batch_bodies=BATCH_BODIES,
+        draining=celery_app.draining,
+    )
+
+
+def _sandbox(stack: ExitStack, settings: Settings) -> Any:
+    """Started with the first job that decodes something."""
+
+    @cache
+    def start() -> Any:
+        from workers.sandbox_client import Sandbox  # noqa: PLC0415 - a worker that trains needs none
+
+        return stack.enter_context(Sandbox(network=settings.sandbox_network))
+
+    return start
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """A private folder for the files of jobs; those of killed workers are cleared away."""
+    root = home / "scratch"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in root.iterdir():
+        _clear(left)
+    own = root / str(os.getpid())
+    own.mkdir(mode=0o700, exist_ok=True)
+    with _lock_file(own) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield own
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """The kernel frees the lock of a killed process; one that lives still holds it."""
+    with _lock_file(folder) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _lock_file(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)  # a folder can be locked like a file
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
