@@ -15,17 +15,18 @@ RUN python -m venv /opt/enteron \
  && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
 
 FROM source AS build-worker-cpu
-# Where a CPU-only torch comes from is the builder's choice (docs/decisions: torch builds).
-ARG PIP_INDEX_URL=
-ARG PIP_EXTRA_INDEX_URL=
+# docs/decisions/0002: the index of torch's CPU build; without it the default (CUDA) build comes.
+ARG TORCH_INDEX_URL=
 RUN python -m venv /opt/enteron \
- && env ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} ${PIP_EXTRA_INDEX_URL:+PIP_EXTRA_INDEX_URL="$PIP_EXTRA_INDEX_URL"} \
-    /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[worker]'
+ && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt \
+    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[worker]'
 
 FROM source AS build-worker-gpu
-# The default index's torch is the CUDA build; the driver comes from the node's container toolkit.
+# The same argument, with the index of the CUDA that the nodes' driver fits.
+ARG TORCH_INDEX_URL=
 RUN python -m venv /opt/enteron \
- && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[worker]'
+ && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt \
+    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[worker]'
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN groupadd --gid 10001 enteron \

@@ -1,5 +1,6 @@
 """What a worker reads before it reads frames, and the rows it writes afterwards."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -24,6 +25,10 @@ class Weights:
     spec: Json
     object_key: str
     sha256: str
+
+    @property
+    def spec_json(self) -> str:
+        return json.dumps(self.spec, sort_keys=True)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from service.store.tables.analyses import Prediction, PredictionRow
+from service.store.tables.analyses import PredictionRow
 from service.store.tables.base import Json
+from service.store.tables.files import File
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,11 @@ class Predicted:
     outputs: Json
 
 
-def load_prediction(session: Session, prediction_id: UUID) -> Prediction:
-    return session.execute(select(Prediction).where(Prediction.id == prediction_id)).scalar_one()
+def load_file(session: Session, file_id: UUID) -> File:
+    return session.execute(select(File).where(File.id == file_id)).scalar_one()
 
 
 def insert_rows(session: Session, rows: Sequence[Predicted], *, tenant_id: UUID, prediction_id: UUID) -> None:
     owner = {"tenant_id": tenant_id, "prediction_id": prediction_id}
     if rows:
         session.execute(insert(PredictionRow), [owner | vars(row) for row in rows])
-
-
-def count_rows(session: Session, prediction_id: UUID) -> tuple[int, int]:
-    """All rows, and those that hold an error."""
-    failed = func.count().filter(PredictionRow.outputs.has_key("error"))
-    query = select(func.count(), failed).where(PredictionRow.prediction_id == prediction_id)
-    total, errors = session.execute(query).one()
-    return total, errors

@@ -1,0 +1,136 @@
+"""Where the frames of an analysis come from: uploaded images and archives of them, decoded in the sandbox."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from service.domain.imaging import StoredBytes
+from service.store.findings import Part, ReadingTask
+from workers.claimed import Claimed
+from workers.reading import Frame
+from workers.sandbox_client import Decoded, Refused, ZipFrame
+
+ZIP = "application/zip"
+TIFF = "image/tiff"
+
+
+class FrameSource:
+    """The frames of one analysis, in an order and in blocks that are the same at every attempt."""
+
+    def __init__(self, job: Claimed, task: ReadingTask, *, size_px: int) -> None:
+        self._job = job
+        self._task = task
+        self._size_px = size_px
+        self._images_total = sum(part.media_type != ZIP for part in task.parts)
+        self._members_total: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        """Frames in all; those of an archive count from when it is opened."""
+        return self._images_total + sum(self._members_total.values())
+
+    def all_images(self) -> list[Frame]:
+        """Every part of an analysis without archives."""
+        return self._images(self._task.parts, first=0)
+
+    def blocks(self, block_frames: int) -> Iterator[list[Frame]]:
+        """Blocks of so many frames; a run of images or an archive ends with a shorter one."""
+        first = 0
+        for run in _runs(self._task.parts):
+            parts = self._archive(run[0], first, block_frames) if run[0].media_type == ZIP else None
+            for frames in parts or self._in_blocks(run, first, block_frames):
+                yield frames
+                first += len(frames)
+
+    def _in_blocks(self, images: Sequence[Part], first: int, block_frames: int) -> Iterator[list[Frame]]:
+        for start in range(0, len(images), block_frames):
+            yield self._images(images[start : start + block_frames], first=first + start)
+
+    def _images(self, parts: Sequence[Part], *, first: int) -> list[Frame]:
+        contents = [self._job.objects.get(part.object_key) for part in parts]
+        decoded = self._job.sandbox.decode(contents, self._size_px)
+        return [
+            self._frame(first + place, *found)
+            for place, found in enumerate(zip(parts, contents, decoded, strict=True))
+        ]
+
+    def _frame(self, ordinal: int, part: Part, content: bytes, decoded: Decoded | Refused) -> Frame:
+        stored = self._showable(part, content) if isinstance(decoded, Decoded) else None
+        return Frame(
+            ordinal=ordinal,
+            name=part.name,
+            sha256=part.sha256,
+            size_bytes=part.size_bytes,
+            media_type=part.media_type,
+            stored=stored,
+            decoded=decoded,
+            thresholds=self._thresholds,
+        )
+
+    def _showable(self, part: Part, content: bytes) -> StoredBytes:
+        """Browsers show no TIFF, so a PNG of it is kept beside."""
+        if part.media_type != TIFF:
+            return StoredBytes(part.object_key, 0, part.size_bytes)
+        key, _, size_bytes = self._job.put_object(self._job.sandbox.to_png(content))
+        return StoredBytes(key, 0, size_bytes)
+
+    def _archive(self, part: Part, first: int, block_frames: int) -> Iterator[list[Frame]]:
+        path, pack = self._job.scratch / f"{first}.zip", self._job.scratch / f"{first}.pack"
+        self._job.objects.fetch_to(part.object_key, path, expected_sha256=part.sha256)
+
+        def count(members: int) -> None:
+            self._members_total[path.name] = members
+
+        members = self._job.sandbox.frames_from_zip(
+            path, self._size_px, pack_path=pack, batch=block_frames, on_count=count
+        )
+        for batch in members:
+            start, content = _slice(pack, batch)
+            key = self._job.put_object(content)[0] if content else None
+            yield [self._member(frame, first, key, start) for frame in batch]
+
+    def _member(self, frame: ZipFrame, first: int, key: str | None, start: int) -> Frame:
+        stored = StoredBytes(key, frame.offset - start, frame.length) if key and frame.length else None
+        return Frame(
+            ordinal=first + frame.ordinal,
+            name=frame.name,
+            sha256=frame.sha256 or "",
+            size_bytes=frame.size_bytes or 0,
+            media_type=frame.media_type,
+            stored=stored,
+            decoded=frame.result,
+            thresholds=self._thresholds,
+        )
+
+    @property
+    def _thresholds(self) -> Mapping[str, float]:
+        thresholds: Mapping[str, float] = self._task.weights.spec["operating_points"][
+            self._task.operating_point
+        ]
+        return thresholds
+
+
+def _slice(pack: Path, batch: Sequence[ZipFrame]) -> tuple[int, bytes]:
+    """The part of the pack that holds these frames, and where in the pack it begins."""
+    kept = [frame for frame in batch if frame.length]
+    if not kept:
+        return 0, b""
+    start = min(frame.offset for frame in kept)
+    end = max(frame.offset + frame.length for frame in kept)
+    with pack.open("rb") as file:
+        file.seek(start)
+        return start, file.read(end - start)
+
+
+def _runs(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """Neighbouring images together, each archive by itself."""
+    images: list[Part] = []
+    for part in parts:
+        if part.media_type != ZIP:
+            images.append(part)
+            continue
+        if images:
+            yield images
+        images = []
+        yield [part]
+    if images:
+        yield images

@@ -1,0 +1,21 @@
+"""An ingested dataset as a folder on this worker's disk."""
+
+from pathlib import Path
+from uuid import UUID
+
+from service.usecases import ingests
+from service.usecases.ingests import ReadyDataset
+from workers.claimed import Claimed
+
+
+def fetch(job: Claimed, dataset_id: UUID) -> tuple[ReadyDataset, Path]:
+    """Fetch the dataset's objects, hashes checked, into the job's scratch folder."""
+    with job.session() as session:
+        dataset = ingests.load_ready(session, dataset_id)
+    folder = job.scratch / "dataset"
+    folder.mkdir()
+    for done, (name, stored) in enumerate(sorted(dataset.objects.items()), start=1):
+        # The names are ingest's own; a row that says otherwise must still not lead out of the folder.
+        job.objects.fetch_to(stored.object_key, folder / Path(name).name, expected_sha256=stored.sha256)
+        job.progress(done, len(dataset.objects), "files", "fetching")
+    return dataset, folder

@@ -1,0 +1,176 @@
+"""What the runner can do with models: the only place where supervisors' requests meet torch.
+
+An operation takes a request (header and buffers), may emit events while it works, and answers with a header
+and buffers. It knows files and arrays; it has no database, no network and no credentials.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import devices
+from models.artifacts import ModelSpec
+from models.events import CheckpointWritten, Event, Metric, Progress
+from models.imaging import cam
+from models.imaging.datasets import FramesDataset
+from models.imaging.decode import Undecodable, decode_frame
+from models.imaging.predictor import Predictions, Predictor, load_predictor
+from models.imaging.preprocess import SquareMap, fit_square
+from models.recipes import RECIPES
+from models.synthetic.dataset import write_dataset_zip
+from models.synthetic.frames import draw_frames
+from models.training import Interrupted
+from workers.operations import Answer, Header, Operation, Request
+
+RESIDENT_MODELS = 3
+DATASET_BATCH = 64
+SYNTHESIS_REPORT_EVERY = 16
+# How an operation says that it ended early because it was asked to.
+STOPPED: Answer = ({"stopped": True}, ())
+
+
+def predict(request: Request) -> Answer:
+    """Read decoded frames: one buffer uint8 [B, size, size, 3]; the frames' own sizes are in the header.
+
+    Answers, in buffers: scores and probabilities float32 [B, K], maps float16 [B, K, h, w]; in the header:
+    the peak and the box of every map, in pixels of the frame.
+    """
+    predictor = _load(request.header)
+    size = predictor.spec.input.size_px
+    frames_BHWC = np.frombuffer(request.buffers[0], np.uint8).reshape(-1, size, size, 3)
+    found = predictor.predict(frames_BHWC)
+    squares = [SquareMap(width, height, size) for width, height in request.header["sizes_px"]]
+    places = [[_place(map_hw, square) for map_hw in maps] for maps, square in _zip(found, squares)]
+    header = {"labels": found.labels, "places": places, "cam_side": found.cam_BKhw.shape[-1]}
+    arrays = (found.scores_BK, found.probabilities_BK, found.cam_BKhw.astype(np.float16))
+    return header, [array.tobytes() for array in arrays]
+
+
+def predict_dataset(request: Request) -> Answer:
+    """Read every frame of an ingested dataset; rows are emitted batch by batch."""
+    predictor = _load(request.header)
+    with FramesDataset(Path(request.header["folder"])) as dataset:
+        names = dataset.names()
+        for start in range(0, len(dataset), DATASET_BATCH):
+            ordinals = range(start, min(start + DATASET_BATCH, len(dataset)))
+            rows = _rows(predictor, dataset, ordinals)
+            named = [{"item": str(names[ordinal])} | row for ordinal, row in zip(ordinals, rows, strict=True)]
+            request.emit({"type": "rows", "start": start, "total": len(dataset), "rows": named})
+            if request.should_stop():
+                return STOPPED
+    return {"items": len(names)}, ()
+
+
+def train(request: Request) -> Answer:
+    """Run a recipe to its end, or to the checkpoint that a drain asks for."""
+    header = request.header
+    recipe = RECIPES[header["recipe"]]
+    resume_from = header["resume_from"]
+    outcome = recipe.run(
+        Path(header["folder"]),
+        {**header["params"], "device": header["device"]},
+        Path(header["work_dir"]),
+        resume_from=Path(resume_from) if resume_from else None,
+        report=lambda event: request.emit(_as_message(event)),
+        should_stop=request.should_stop,
+    )
+    if isinstance(outcome, Interrupted):
+        return STOPPED
+    return {
+        "spec": outcome.spec.to_json(),
+        "weights": str(outcome.weights_path),
+        "metrics": {**outcome.metrics, "training": outcome.report},
+    }, ()
+
+
+def evaluate(request: Request) -> Answer:
+    """Measure a model version on a dataset of frames."""
+    header = request.header
+    model = header["model"]
+    spec = ModelSpec.from_json(model["spec"])
+    metrics = RECIPES[spec.builder.name].evaluate(
+        Path(model["weights"]),
+        model["sha256"],
+        spec,
+        Path(header["folder"]),
+        Path(header["work_dir"]),
+        report=lambda event: request.emit(_as_message(event)),
+        should_stop=request.should_stop,
+    )
+    return STOPPED if metrics is None else ({"metrics": metrics}, ())
+
+
+def synthesize(request: Request) -> Answer:
+    """Draw a labelled dataset of capsule-like frames into a zip."""
+    header = request.header
+    total = header["frames"]
+
+    def report(done: int) -> None:
+        if done % SYNTHESIS_REPORT_EVERY == 0 or done == total:
+            request.emit(_as_message(Progress(done, total, "frames", "drawing")))
+
+    frames = draw_frames(total, seed=header["seed"], domain=header["domain"], size=header["size_px"])
+    wanted = takewhile(lambda _: not request.should_stop(), frames)
+    write_dataset_zip(header["path"], wanted, report=report)
+    return STOPPED if request.should_stop() else ({"frames": total}, ())
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.__name__: operation for operation in (predict, predict_dataset, train, evaluate, synthesize)
+}
+
+
+@lru_cache(maxsize=RESIDENT_MODELS)
+def _predictor(spec_json: str, weights: str, sha256: str, device: str) -> Predictor:
+    return load_predictor(ModelSpec.from_json(spec_json), Path(weights), sha256, device=device)
+
+
+def _load(header: Header) -> Predictor:
+    model = header["model"]
+    device = devices.pick_device(header.get("device", "auto"))
+    return _predictor(model["spec"], model["weights"], model["sha256"], str(device))
+
+
+def _zip(found: Predictions, squares: Sequence[SquareMap]) -> Any:
+    return zip(found.cam_BKhw, squares, strict=True)
+
+
+def _place(map_hw: cam.Float32, square: SquareMap) -> Header:
+    x, y = square.point_to_frame(*cam.peak(map_hw, square.size_px))
+    box = cam.box(map_hw, square.size_px)
+    return {
+        "peak_xy": [int(x), int(y)],
+        "box_xywh": box and [round(value) for value in square.box_to_frame(*box)],
+    }
+
+
+def _rows(predictor: Predictor, dataset: FramesDataset, ordinals: range) -> list[Header]:
+    squares: dict[int, Any] = {}
+    rows: dict[int, Header] = {}
+    for ordinal in ordinals:
+        try:
+            squares[ordinal] = fit_square(decode_frame(dataset.frame(ordinal)), predictor.spec.input.size_px)
+        except Undecodable as refused:
+            rows[ordinal] = {"outputs": {"error": refused.code}}
+    if squares:
+        found = predictor.predict(np.stack(list(squares.values())))
+        for ordinal, probabilities_K in zip(squares, found.probabilities_BK, strict=True):
+            outputs = {
+                label: float(value) for label, value in zip(found.labels, probabilities_K, strict=True)
+            }
+            rows[ordinal] = {"outputs": outputs}
+    return [rows[ordinal] for ordinal in ordinals]
+
+
+def _as_message(event: Event) -> Header:
+    match event:
+        case Progress(done, total, unit, code):
+            return {"type": "progress", "done": done, "total": total, "unit": unit, "message": code}
+        case Metric(name, step, value):
+            return {"type": "metric", "name": name, "step": step, "value": value}
+        case CheckpointWritten(path, step):
+            return {"type": "checkpoint", "path": str(path), "step": step}

@@ -1,0 +1,83 @@
+"""Training and evaluation: a recipe and a dataset give a model version, or the measurement of one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from service.store import findings
+from service.usecases import versions
+from service.usecases.versions import NewVersion
+from workers import local_dataset, weights
+from workers.claimed import Claimed, Outcome
+from workers.runner_client import RunnerError
+
+CHECKPOINT_DAMAGED = "checkpoint_damaged"
+
+
+def train(job: Claimed) -> Outcome:
+    dataset, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    answer = _run(job, folder)
+    spec = json.loads(answer["spec"]) | {"name": job.spec["model_name"]}
+    key, sha256, size_bytes = job.put_object(Path(answer["weights"]))
+    new = NewVersion(
+        name=job.spec["model_name"],
+        spec=spec,
+        metrics=answer["metrics"],
+        weights_key=key,
+        weights_sha256=sha256,
+        weights_bytes=size_bytes,
+        dataset_id=dataset.dataset_id,
+        job_id=job.job_id,
+    )
+    result: dict[str, Any] = {"model": new.name, "metrics": new.metrics}
+
+    def write(session: Session) -> None:
+        registered = versions.register(session, tenant_id=job.tenant_id, new=new)
+        # The number is given here and not before: the result is inserted after this, in the same transaction.
+        result["version"] = registered.version
+        result["model_version_id"] = str(registered.model_version_id)
+
+    return Outcome(result, write)
+
+
+def evaluate(job: Claimed) -> Outcome:
+    with job.session() as session:
+        version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
+    _, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    header = {
+        "model": weights.fetch(version, job).header(),
+        "folder": str(folder),
+        "work_dir": str(_work_dir(job)),
+    }
+    answer, _ = job.runner.call("evaluate", header)
+    return Outcome({"metrics": answer["metrics"]})
+
+
+def _run(job: Claimed, folder: Path) -> Mapping[str, Any]:
+    """From the newest sound checkpoint that an earlier attempt left, else from the start."""
+    header = {
+        "recipe": job.spec["recipe"],
+        "folder": str(folder),
+        "params": {**job.spec["params"], "backbone": job.spec["backbone"]},
+        "device": job.settings.device,
+        "work_dir": str(_work_dir(job)),
+    }
+    for checkpoint, step in job.checkpoints():
+        job.message("resumed", step=step)
+        try:
+            return job.runner.call("train", header | {"resume_from": str(checkpoint)})[0]
+        except RunnerError as problem:
+            if problem.code != CHECKPOINT_DAMAGED:
+                raise
+            job.message("checkpoint_damaged", step=step)
+    return job.runner.call("train", header | {"resume_from": None})[0]
+
+
+def _work_dir(job: Claimed) -> Path:
+    folder = job.scratch / "work"
+    folder.mkdir()
+    return folder

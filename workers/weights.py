@@ -1,0 +1,59 @@
+"""Weights on this worker's disk, by hash: fetched once, checked, and the least used dropped."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from service.store.findings import Weights
+from workers.claimed import Claimed
+
+KEPT_FILES = 8
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model version whose weights lie on this disk."""
+
+    weights: Weights
+    path: Path
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return self.weights.spec
+
+    @property
+    def size_px(self) -> int:
+        return int(self.spec["input"]["size_px"])
+
+    @property
+    def label_names(self) -> list[str]:
+        return [label["name"] for label in self.spec["labels"]]
+
+    def header(self) -> dict[str, Any]:
+        """How a request names it to the runner."""
+        return {"spec": self.weights.spec_json, "weights": str(self.path), "sha256": self.weights.sha256}
+
+
+def fetch(weights: Weights, job: Claimed) -> LocalModel:
+    """The version's file, fetched if it is not here yet; raises `ObjectCorrupt` when its hash is wrong."""
+    folder = job.settings.home.resolve() / "cache" / "weights"
+    path = folder / f"{weights.sha256}.safetensors"
+    if path.exists():
+        os.utime(path)
+        return LocalModel(weights, path)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two workers may share the folder: the name becomes visible only when the bytes are whole.
+    partial = folder / f"{uuid4()}.partial"
+    job.objects.fetch_to(weights.object_key, partial, expected_sha256=weights.sha256)
+    partial.replace(path)
+    _drop_least_used(folder)
+    return LocalModel(weights, path)
+
+
+def _drop_least_used(folder: Path) -> None:
+    by_use = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in by_use[KEPT_FILES:]:
+        path.unlink(missing_ok=True)
