@@ -11,13 +11,13 @@ from service.domain.jobs import INTERACTIVE_FRAMES
 from service.store import findings as store
 from service.store.findings import ReadingTask
 from workers import weights
-from workers.claimed import Claimed, Outcome, Write
+from workers.claimed import Claimed, Outcome, Settlement, Write
 from workers.frames import ZIP, FrameSource
 from workers.reading import Frame, read, summary
 from workers.weights import LocalModel
 
 
-def analyse(jobs: Sequence[Claimed]) -> list[Outcome | Exception]:
+def analyse(jobs: Sequence[Claimed]) -> list[Settlement]:
     """Jobs of one model version: small ones together, a large one by itself and in blocks."""
     work = [(job, _load(job)) for job in jobs]
     first_job, first_task = work[0]
@@ -36,9 +36,7 @@ def _is_large(task: ReadingTask) -> bool:
     return len(task.parts) > INTERACTIVE_FRAMES or any(part.media_type == ZIP for part in task.parts)
 
 
-def _read_together(
-    work: Sequence[tuple[Claimed, ReadingTask]], model: LocalModel
-) -> list[Outcome | Exception]:
+def _read_together(work: Sequence[tuple[Claimed, ReadingTask]], model: LocalModel) -> list[Settlement]:
     """One forward pass for all jobs; what is wrong with one job's frames stays with that job."""
     own = [_own_frames(job, task, model) for job, task in work]
     frames = [frame for found in own if isinstance(found, list) for frame in found]

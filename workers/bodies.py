@@ -4,7 +4,12 @@ from collections.abc import Callable, Mapping
 
 from service.domain.errors import InvalidInput
 from service.domain.jobs import Kind
+from workers.analysis import analyse
 from workers.claimed import Claimed, Outcome, Settlement
+from workers.ingest import ingest
+from workers.prediction import predict
+from workers.synthesis import synthesize
+from workers.training import evaluate, train
 
 # One job in, its outcome out; what it raises becomes the job's end (see `workers.task`).
 Body = Callable[[Claimed], Outcome]
@@ -20,5 +25,12 @@ def selftest(job: Claimed) -> Outcome:
     return Outcome({"steps": result["steps"]})
 
 
-BODIES: Mapping[Kind, Body] = {Kind.SELFTEST: selftest}
-BATCH_BODIES: Mapping[Kind, BatchBody] = {}
+BODIES: Mapping[Kind, Body] = {
+    Kind.DATASET: ingest,
+    Kind.EVALUATION: evaluate,
+    Kind.PREDICTION: predict,
+    Kind.SELFTEST: selftest,
+    Kind.SYNTHESIS: synthesize,
+    Kind.TRAINING: train,
+}
+BATCH_BODIES: Mapping[Kind, BatchBody] = {Kind.ANALYSIS: analyse}

@@ -6,6 +6,7 @@ A code stands in `job.progress` and `job_event`; the sentence is for people.
 MESSAGES: dict[str, str] = {
     "calibrating": "calibrating probabilities",
     "checkpoint": "checkpoint kept",
+    "checkpoint_damaged": "a checkpoint was damaged; an older one is tried",
     "checking": "checking the data",
     "counting": "counting",
     "decoding": "decoding frames",
@@ -15,6 +16,7 @@ MESSAGES: dict[str, str] = {
     "ingested": "ingested",
     "ingesting": "ingesting",
     "loading": "loading",
+    "measuring": "measuring",
     "preparing": "preparing",
     "reading": "reading frames",
     "resumed": "resumed from a checkpoint",
