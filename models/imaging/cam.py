@@ -16,11 +16,15 @@ def upsample(cam_hw: Float32, size: int) -> Float32:
 
 
 def peak(cam_hw: Float32, size: int) -> tuple[float, float]:
-    """The (x, y) of the highest value, as continuous pixel coordinates in a frame of size x size."""
-    flat = int(np.argmax(cam_hw))
-    row, column = divmod(flat, cam_hw.shape[1])
-    # Bilinear interpolation never exceeds the cells it lies between: the peak is a cell's centre.
-    return (column + 0.5) * size / cam_hw.shape[1], (row + 0.5) * size / cam_hw.shape[0]
+    """Where the map is highest, as continuous pixel coordinates (x, y) in a frame of size x size.
+
+    A cell is large beside a small lesion, so along each axis a parabola through the highest cell and its two
+    neighbours says where in the cell the summit lies, at most half a cell from its centre.
+    """
+    row, column = divmod(int(np.argmax(cam_hw)), cam_hw.shape[1])
+    y = row + 0.5 + _summit(cam_hw[:, column], row)
+    x = column + 0.5 + _summit(cam_hw[row], column)
+    return x * size / cam_hw.shape[1], y * size / cam_hw.shape[0]
 
 
 def box(cam_hw: Float32, size: int, *, fraction: float = BOX_FRACTION) -> tuple[int, int, int, int] | None:
@@ -41,6 +45,15 @@ def box(cam_hw: Float32, size: int, *, fraction: float = BOX_FRACTION) -> tuple[
     regions, _ = ndimage.label(full >= fraction * highest)
     rows, columns = ndimage.find_objects(regions)[regions.flat[int(np.argmax(full))] - 1]
     return columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+
+
+def _summit(values: Float32, index: int) -> float:
+    """Offset of the parabola's summit from the highest of its three points; 0 at an edge and on a plateau."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    before, here, after = (float(value) for value in values[index - 1 : index + 2])
+    curvature = before - 2 * here + after
+    return 0.5 * (before - after) / curvature if curvature < 0 else 0.0
 
 
 def _interpolation(length: int, size: int) -> Float32:

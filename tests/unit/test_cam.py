@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,15 +22,25 @@ def test_upsampling_is_torchs_bilinear(cam, size):
     np.testing.assert_allclose(upsample(cam, size), expected[0, 0].numpy(), atol=1e-5)
 
 
-def test_the_peak_is_the_centre_of_the_highest_cell():
+def test_a_lone_cell_peaks_at_its_centre():
     cam = np.zeros((7, 7), np.float32)
     cam[1, 5] = 2
     assert peak(cam, 224) == (5.5 * 32, 1.5 * 32)
 
 
+@given(st.floats(1, 6), st.floats(1, 6))
+def test_the_summit_of_a_smooth_hill_is_found_between_cells(x, y):
+    centres = np.arange(7) + 0.5
+    hill = 5 - (centres[None, :] - x) ** 2 - (centres[:, None] - y) ** 2
+    assert peak(hill.astype(np.float32), 7) == pytest.approx((x, y), abs=0.01)
+
+
 @given(maps)
-def test_no_interpolated_value_exceeds_the_peak(cam):
-    assert upsample(cam, 50).max() <= cam.max() + 1e-5
+def test_the_peak_lies_in_the_highest_cell(cam):
+    x, y = peak(cam, 1)
+    row, column = np.unravel_index(np.argmax(cam), cam.shape)
+    assert abs(y * cam.shape[0] - (row + 0.5)) <= 0.5 + 1e-6
+    assert abs(x * cam.shape[1] - (column + 0.5)) <= 0.5 + 1e-6
 
 
 def test_the_box_holds_the_region_of_the_peak_alone():
