@@ -23,7 +23,7 @@ export class JobScreen {
     for await (const news of follow(api, id, signal)) {
       if (news.message) logLine(news.message);
       if (news.job) job = news.job;
-      if (news.progress) job = { ...job, progress: news.progress };
+      if (news.progress) job = { ...job, ...news.progress };
       watched ||= !isFinal(job);
       this.#show(job);
     }
@@ -81,7 +81,7 @@ function facts(job) {
   const rows = {
     Job: h("code", {}, job.id),
     State: job.cancel_requested && !isFinal(job) ? TEXT.cancelling : STATES[job.state],
-    Step: job.progress?.message ?? "none",
+    Step: job.progress?.message || "none",
     Queue: job.queue,
     Attempts: count(job.attempts ?? 0),
     Submitted: when(job.created_at),
@@ -91,8 +91,8 @@ function facts(job) {
   return Object.entries(rows).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
 }
 
-function logLine({ at, code, numbers = {} }) {
+function logLine({ at, code, message, numbers = {} }) {
   const values = Object.entries(numbers).map(([name, value]) => `${name} ${value}`);
-  const words = LOG[code] ?? code.replaceAll(/[._]/g, " ");
+  const words = message ?? LOG[code] ?? code.replaceAll(/[._]/g, " ");
   byId("job-log").append(h("li", {}, h("time", {}, at ? when(at).slice(11) : ""), [words, ...values].join(", ")));
 }

@@ -7,7 +7,7 @@ const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 
 export const isFinal = (job) => FINAL.has(job.state);
 
-/** Yield {job}, {progress} and {message} until the job is final. */
+/** Yield {job}, {progress} (the fields that changed) and {message} until the job is final. */
 export async function* follow(api, id, signal) {
   let lastId = null;
   for (let failures = 0; ; ) {
@@ -18,7 +18,7 @@ export async function* follow(api, id, signal) {
       try {
         for await (const event of api.events(id, lastId, signal)) {
           lastId = event.id ?? lastId;
-          if (event.type === "end") break;
+          if (event.type === "end") return yield { job: event.data };
           yield { [event.type]: event.data };
         }
       } catch (error) {

@@ -21,7 +21,7 @@ function row(job) {
     "li",
     {},
     h("a", { href: address }, when(job.created_at)),
-    h("span", {}, result ? plural(result.frames, "frame", "frames") : STATES[job.state]),
+    h("span", {}, result ? plural(result.frame_count, "frame", "frames") : STATES[job.state]),
     h("span", { class: "marks" }, found.map((label) => [mark(label), count(result.positives[label])]).flat()),
   );
 }

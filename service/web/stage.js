@@ -101,8 +101,8 @@ export class Stage {
     byId("map-note").textContent = this.#mapNote();
     const wanted = finding !== null && this.#marks && (this.#held || this.#pinned);
     byId("scale").dataset.on = wanted;
-    byId("scale-low").textContent = finding ? percent(finding.threshold) : "";
-    byId("scale-high").textContent = finding ? `100\u202f% ${finding.label}` : "";
+    byId("scale").style.setProperty("--threshold", finding?.threshold ?? 0);
+    byId("scale-words").textContent = finding ? TEXT.mapFrom(finding.label, percent(finding.threshold)) : "";
     map.hidden = true; // never the map of one frame above another
     if (!wanted) return;
     try {
@@ -128,9 +128,9 @@ export class Stage {
   }
 
   #drawMarks(found) {
-    const { width = 1, height = 1 } = this.#frame;
+    const { width, height } = this.#frame;
     const marks = byId("marks");
-    marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    marks.setAttribute("viewBox", `0 0 ${width ?? 1} ${height ?? 1}`);
     // Box and peak are read off the map: where it is not to be trusted, neither are they.
     const placed = found.filter(({ label, cam }) => cam?.box_xywh && !mapQuality(this.#version, label).hidden);
     marks.replaceChildren(...placed.flatMap((finding) => bracket(finding, width)));

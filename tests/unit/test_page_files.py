@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service.api import overlays
+
 WEB = Path(__file__).parents[2] / "service" / "web"
 SCRIPTS = sorted(WEB.glob("*.js"))
 STYLES = sorted(WEB.glob("*.css"))
@@ -104,3 +106,13 @@ def test_research_use_is_written_where_it_is_always_visible() -> None:
 
 def test_page_weighs_less_than_300_kb() -> None:
     assert sum(path.stat().st_size for path in WEB.iterdir()) < 300_000
+
+
+def test_scale_bar_has_the_ramp_of_the_overlays() -> None:
+    css = (WEB / "reading.css").read_text()
+    stops = re.findall(r"rgb\((\d+) (\d+) (\d+) / (\d+)%\)(?: (\d+)%)?", css.split(".scale-bar::before")[1])[:6]
+    assert len(stops) == 6
+    for place, (red, green, blue, opacity, _) in enumerate(stops):
+        value = place / 5
+        assert overlays._colour(value) == (int(red), int(green), int(blue))
+        assert overlays._opacity(value) == round(255 * int(opacity) / 100)
