@@ -1,4 +1,4 @@
-"""`python -m service.attached PARENT MODULE [ARGUMENTS]`: run a module that ends when its parent ends.
+"""`python -m service.attached PARENT NICENESS MODULE [ARGUMENTS]`: run a module that ends with its parent.
 
 The kernel sends the signal when the *thread* that started this process ends: that one has to live on.
 """
@@ -21,5 +21,6 @@ def die_with(parent: int) -> None:
 
 if __name__ == "__main__":
     die_with(int(sys.argv[1]))
-    module, sys.argv = sys.argv[2], sys.argv[2:]
+    os.nice(int(sys.argv[2]))
+    module, sys.argv = sys.argv[3], sys.argv[3:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -26,6 +26,7 @@ class Part:
     log: Path
     stage: int = 0  # lower stages stop first
     grace_s: float = 10.0
+    niceness: int = 0
 
 
 class _Child:
@@ -41,8 +42,9 @@ class _Child:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         with open(log, "ab", opener=_private) as file:
+            attached = ("-m", "service.attached", str(os.getpid()), str(self.part.niceness))
             self.process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", "service.attached", str(os.getpid()), *self.part.module],
+                [sys.executable, *attached, *self.part.module],
                 env=dict(self.part.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -25,7 +26,8 @@ Say = Callable[[str], None]
 _READY_WITHIN_S = 60.0
 _WORKERS_WITHIN_S = 120.0
 _DRAIN_S = 30.0
-WORKERS = {"worker-interactive": "interactive", "worker-batch": "batch,train,ehr"}
+# Long work gives way: somebody waits for the other worker, when Enteron starts and whenever frames are read.
+WORKERS = {"worker-interactive": ("interactive", 0), "worker-batch": ("batch,train,ehr", 5)}
 
 
 class LaunchError(RuntimeError):
@@ -73,8 +75,8 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         machine = _answering(settings, embedded, children, port)
         stack.callback(machine.client.close)
         say(f"API answers at {machine.url} {_after(since)}")
-        _wait_for_workers(machine, since)
-        say(f"Workers are ready {_after(since)}")
+        _wait_for_reader(machine, since)
+        say(f"Ready to read frames {_after(since)}")
         yield machine
 
 
@@ -108,18 +110,20 @@ def _guarded(home: Path) -> Iterator[None]:
 def parts(settings: Settings, embedded: Embedded, port: int) -> list[Part]:
     """The processes: each connects as its own database role and gets no other's password."""
 
-    def part(name: str, role: Role, *module: str, stage: int, grace_s: float = 10.0) -> Part:
+    def part(name: str, role: Role, *module: str) -> Part:
         own = on_embedded(settings, embedded, role=role).model_copy(update={"api_port": port})
         log = embedded.home / "logs" / f"{name}.log"
-        return Part(name, module, child_environment(own), log, stage=stage, grace_s=grace_s)
+        return Part(name, module, child_environment(own), log, stage=1)
 
     workers = [
-        part(name, "worker", "workers", "--queues", queues, stage=0, grace_s=_DRAIN_S)
-        for name, queues in WORKERS.items()
+        replace(
+            part(name, "worker", "workers", "--queues", queues), stage=0, grace_s=_DRAIN_S, niceness=niceness
+        )
+        for name, (queues, niceness) in WORKERS.items()
     ]
-    api = part("api", "api", "service.cli", "api", stage=1)
-    dispatcher = part("dispatcher", "dispatcher", "service.dispatch", stage=1)
-    return [api, dispatcher, *workers]
+    api = part("api", "api", "service.cli", "api")
+    dispatcher = part("dispatcher", "dispatcher", "service.dispatch")
+    return [*workers[:1], api, dispatcher, *workers[1:]]
 
 
 def child_environment(settings: Settings, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -176,12 +180,18 @@ def save_access(home: Path, *, url: str, key: str) -> None:
     draft.replace(path)
 
 
-def _wait_for_workers(machine: Machine, since: datetime) -> None:
-    def all_ready() -> bool:
-        ready = (worker for worker in machine.client.workers() if worker["state"] in {"idle", "busy"})
-        return sum(datetime.fromisoformat(worker["started_at"]) >= since for worker in ready) >= len(WORKERS)
+def _wait_for_reader(machine: Machine, since: datetime) -> None:
+    """Wait for the worker that a person waits for; work for the other one may be queued already."""
 
-    _wait_until(all_ready, machine.children, _WORKERS_WITHIN_S)
+    def ready() -> bool:
+        return any(
+            worker["state"] in {"idle", "busy"}
+            and "interactive" in worker["queues"]
+            and datetime.fromisoformat(worker["started_at"]) >= since
+            for worker in machine.client.workers()
+        )
+
+    _wait_until(ready, machine.children, _WORKERS_WITHIN_S)
 
 
 def _wait_until(done: Callable[[], bool], children: Children, within_s: float) -> None:
