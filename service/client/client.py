@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from service.client import tables, waiting
 from service.client.errors import EnteronError
@@ -230,7 +230,7 @@ class Enteron:
         return found
 
     def datasets(self) -> list[Dataset]:
-        return list(self.transport.pages("/datasets"))
+        return list(self.transport.pages("/datasets", limit=200))
 
     def backbones(self) -> list[dict[str, Any]]:
         return list(self.transport.pages("/backbones"))
@@ -248,6 +248,14 @@ class Enteron:
         submitted: Job = self.transport.post("/trainings", {**body, "params": dict(params or {})})
         return submitted
 
+    def synthesize(
+        self, *, seed: int, frames: int, domain: Literal["train", "test"] = "train", size_px: int = 336
+    ) -> Job:
+        """Have capsule-like frames drawn by code, as a labelled zip; the result names the file."""
+        body = {"seed": seed, "frames": frames, "domain": domain, "size_px": size_px}
+        submitted: Job = self.transport.post("/syntheses", body)
+        return submitted
+
     # Models
 
     def models(self) -> "pd.DataFrame":
@@ -255,7 +263,7 @@ class Enteron:
         return tables.models(self.list_models())
 
     def list_models(self) -> list[Model]:
-        return list(self.transport.pages("/models"))
+        return list(self.transport.pages("/models", limit=200))
 
     def model_version(self, name: str, version: int) -> ModelVersion:
         found: ModelVersion = self.transport.get(f"/models/{name}/versions/{version}")
@@ -297,11 +305,10 @@ class Enteron:
         version: int,
         target: str | Path,
         *,
-        format: str = "safetensors",  # noqa: A002
+        form: Literal["safetensors", "spec"] = "safetensors",
     ) -> int:
-        """Write the weights to a file; returns their size in bytes."""
-        path = f"/models/{name}/versions/{version}/export?format={format}"
-        return self._save(path, Path(target))
+        """Write the weights or the spec of a version to a file; returns its size in bytes."""
+        return self._save(f"/models/{name}/versions/{version}/export?format={form}", Path(target))
 
 
 def saved_access(home: Path) -> dict[str, str]:

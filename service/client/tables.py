@@ -30,7 +30,7 @@ def findings(frames: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
 
 def _finding_rows(frame: Mapping[str, Any]) -> list[dict[str, Any]]:
     who = {"ordinal": frame["ordinal"], "name": frame["name"]}
-    if frame.get("error"):
+    if frame["error"]:
         return [{**who, "error": frame["error"]["code"]}]
     return [{**who, **finding, **_peak(finding)} for finding in frame["findings"]]
 

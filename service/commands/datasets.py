@@ -1,5 +1,6 @@
 """`enteron dataset`: training data in, with what ingest found in it."""
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def add(
         with terminal.progress("Sending", "bytes") as show:
             sent = client.upload(archive, on_bytes=lambda done, total: show(done, total, "Sending"))
         job = client.add_dataset(
-            name or source.resolve().stem, [sent["id"]], format=format_, options=options(option)
+            name or slug(source.resolve().stem), [sent["id"]], format=format_, options=options(option)
         )
         result = follow(client, terminal, job, "Checking")["result"] or {}
         dataset = client.dataset(result["dataset_id"])
@@ -78,6 +79,11 @@ def packed(source: Path, terminal: Terminal) -> Iterator[Path]:
         if made.left_out:
             terminal.say(f"{made.left_out} links, hidden or special files were left out")
         yield archive
+
+
+def slug(text: str) -> str:
+    """A name as the service takes it, from a folder's or file's."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63] or "dataset"
 
 
 def options(given: list[str] | None) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def check_version(version: "ModelVersion") -> None:
 
 def check_findings(frames: Sequence[Mapping[str, Any]], drawn: Sequence[Drawn]) -> None:
     """Every frame was read, every probability is one, and most decisions agree with what was drawn."""
-    unreadable = [frame["name"] for frame in frames if "error" in frame]
+    unreadable = [frame["name"] for frame in frames if frame["error"]]
     if len(frames) != len(drawn) or unreadable:
         raise Complaint(f"{len(unreadable)} of the frames were not read.", _LOGS, exit_code=FAILED)
     share = agreement(frames, drawn)

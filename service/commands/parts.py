@@ -30,10 +30,10 @@ def settings() -> "Settings":
 
 def api() -> None:
     """Answer HTTP."""
-    from service.api import app
+    from service.api import server
+    from service.settings import load_limits
 
-    settings()
-    app.main()
+    server.run(settings(), load_limits())
 
 
 def dispatcher() -> None:

@@ -96,13 +96,11 @@ def _output(value: Any) -> str:
 
 def findings_shown(analysis: "Analysis", frames: Sequence[Mapping[str, Any]]) -> list[Table | str]:
     """One sentence, one row per frame, and what the reader must know of the model."""
-    labels = list(
-        dict.fromkeys(finding["label"] for frame in frames for finding in frame.get("findings", ()))
-    )
+    labels = list(dict.fromkeys(finding["label"] for frame in frames for finding in frame["findings"]))
     rows = [_row(frame, labels) for frame in frames]
     model = analysis["model"]
-    unreadable = sum("error" in frame for frame in frames)
-    positive = sum(any(finding["positive"] for finding in frame.get("findings", ())) for frame in frames)
+    unreadable = sum(bool(frame["error"]) for frame in frames)
+    positive = sum(any(finding["positive"] for finding in frame["findings"]) for frame in frames)
     sentence = (
         f"{len(frames)} frames, {positive} with findings, {unreadable} unreadable; "
         f"{model['name']}:{model['version']}, operating point {analysis['operating_point']}"
@@ -112,7 +110,7 @@ def findings_shown(analysis: "Analysis", frames: Sequence[Mapping[str, Any]]) ->
 
 
 def _row(frame: Mapping[str, Any], labels: Sequence[str]) -> tuple[str, ...]:
-    if "error" in frame:
+    if frame["error"]:
         return (frame["name"], "", f"unreadable: {frame['error']['code']}", *[""] * (len(labels) - 1))
     by_label = {finding["label"]: finding for finding in frame["findings"]}
     cells = (_cell(by_label[label]) if label in by_label else "" for label in labels)
@@ -125,7 +123,7 @@ def _cell(finding: Mapping[str, Any]) -> str:
 
 
 def _caution(frames: Sequence[Mapping[str, Any]]) -> str:
-    evidence = {finding["evidence"] for frame in frames for finding in frame.get("findings", ())}
+    evidence = {finding["evidence"] for frame in frames for finding in frame["findings"]}
     drawn = " The model was trained on drawn frames: it says nothing about patients."
     return "Research use. Not for diagnosis." + (drawn if "synthetic" in evidence else "")
 
@@ -141,7 +139,7 @@ def write_overlays(
     folder.mkdir(parents=True, exist_ok=True)
     saved = 0
     for frame in frames:
-        for finding in frame.get("findings", ()):
+        for finding in frame["findings"]:
             if finding["positive"]:
                 ordinal, label = frame["ordinal"], finding["label"]
                 picture = Image.open(io.BytesIO(client.image(analysis_id, ordinal))).convert("RGBA")

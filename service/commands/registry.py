@@ -56,10 +56,7 @@ def rollback(model: Name, reason: Reason, alias: Alias = "champion", json_: Json
     """Put the version before back into use."""
     with connect() as client:
         answer = client.rollback(model, reason=reason, alias=alias)
-        version = next(
-            found["aliases"].get(alias) for found in client.list_models() if found["name"] == model
-        )
-    Terminal(json=json_).result(answer, f"{model}@{alias} is now version {version}.")
+    Terminal(json=json_).result(answer, f"{model}@{alias} is now version {answer['to_version']}.")
 
 
 @app.command("import")
@@ -82,14 +79,19 @@ def import_(
 @app.command()
 def export(
     version: Version,
-    target: Annotated[Path, typer.Argument(help="File to write.", dir_okay=False)],
+    target: Annotated[
+        Path, typer.Argument(help="File for the weights; the spec goes beside it.", dir_okay=False)
+    ],
     json_: JsonFlag = False,
 ) -> None:
-    """Write the weights of a version, with its spec inside, to a file."""
+    """Write the weights of a version to a file, and its spec beside it: what `import` takes."""
+    spec = target.with_suffix(".json")
     with connect() as client:
         found = _version(client, version)
         size = client.export_version(found["name"], found["version"], target)
-    Terminal(json=json_).result({"size": size, "sha256": found["sha256"]}, f"{size} bytes written.")
+        client.export_version(found["name"], found["version"], spec, form="spec")
+    written = {"weights": str(target), "spec": str(spec), "size": size, "sha256": found["sha256"]}
+    Terminal(json=json_).result(written, f"{target.name} ({size} bytes) and {spec.name} written.")
 
 
 @app.command()

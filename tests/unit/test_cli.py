@@ -34,8 +34,13 @@ JOB = {
 }
 FINDING = {"label": "polyp", "probability": 0.93, "positive": True, "threshold": 0.4, "evidence": "synthetic"}
 FRAMES = [
-    {"ordinal": 0, "name": "a.jpg", "width": 336, "height": 336, "findings": [FINDING]},
-    {"ordinal": 1, "name": "b\x1b[2J.gif", "error": {"code": "unknown_format", "detail": "..."}},
+    {"ordinal": 0, "name": "a.jpg", "width": 336, "height": 336, "findings": [FINDING], "error": None},
+    {
+        "ordinal": 1,
+        "name": "b\x1b[2J.gif",
+        "findings": [],
+        "error": {"code": "unknown_format", "detail": "..."},
+    },
 ]
 ANALYSIS = {"id": "a1", "model": {"name": "lesion-detector", "version": 1}, "operating_point": "balanced"}
 ANSWERS = {

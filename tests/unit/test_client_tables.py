@@ -6,6 +6,7 @@ FRAMES = [
     {
         "ordinal": 0,
         "name": "a.jpg",
+        "error": None,
         "findings": [
             {
                 "label": "polyp",
