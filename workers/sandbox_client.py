@@ -230,10 +230,14 @@ class Sandbox:
                             raise _Lost("decoder_died")
                         done += 1
                         yield answer
+                if done < total():
+                    raise _Lost("decoder_died")
                 return
             except _Lost as lost:
+                if total() and done == total():
+                    return
                 if careful:
-                    if done >= total():
+                    if not total():
                         raise SandboxRefused(lost.code, lost.refused.message) from None
                     done += 1
                     yield lost.refused

@@ -82,6 +82,7 @@ def ingest_frames(
     *,
     out_dir: Path,
     progress: Progress = lambda done, total: None,
+    distrusted: frozenset[int] = frozenset(),
 ) -> IngestReport:
     """Write a dataset of frames.
 
@@ -90,7 +91,8 @@ def ingest_frames(
         fmt: one of `ingest_formats.FORMATS`.
         options: `groups`: "column" (default) or "per-frame" for labels-csv, `block_size` for wcebleedgen.
         out_dir: an existing folder that receives the files named in `datasets`.
-        progress: called with frames done and in all.
+        progress: called with rows done and in all, before each row and at the end.
+        distrusted: rows (counted from 0) that ended an earlier decoder; refused as `decoder_died`.
 
     Returns:
         The report, also written as `report.json`. Frames that cannot be used are listed in `refused.parquet`.
@@ -106,6 +108,9 @@ def ingest_frames(
     with _Writer(out_dir, source.table.labels, members, problems) as writer:
         for done, row in enumerate(source.table.rows):
             progress(done, len(source.table.rows))
+            if done in distrusted:
+                writer.refuse("decoder_died", row.filename, row.row)
+                continue
             writer.add(row, source)
         progress(len(source.table.rows), len(source.table.rows))
         known = {row.filename for row in source.table.rows}

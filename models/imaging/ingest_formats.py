@@ -1,7 +1,8 @@
 """The layouts that datasets of frames come in, each brought to one table of rows, images, boxes and masks.
 
 `labels-csv` (also called `synthetic`): `labels.csv` with `filename`, `group`, perhaps `split`, and one column
-per label (0, 1 or empty); images beside it or in `images/`; perhaps `masks/<label>/<stem>.png` and `boxes.csv`.
+per label (0, 1 or empty); images beside it or in `images/`; perhaps `masks/<label>/<stem>.png` and
+`boxes.csv`.
 `wcebleedgen`: `images/`, YOLO `labels/` and `labels.csv` with `bleeding` and `source_index`.
 """
 
