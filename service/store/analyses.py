@@ -44,6 +44,7 @@ class AnalysisRow:
     model_name: str
     model_version: int
     weights_sha256: str
+    calibration: dict[str, Any]
 
 
 def insert_analysis(
@@ -70,20 +71,13 @@ def get(session: Session, analysis_id: UUID) -> AnalysisRow | None:
             Model.name,
             ModelVersion.version,
             ModelVersion.weights_sha256,
+            ModelVersion.spec["calibration"],
         )
         .join(ModelVersion, ModelVersion.id == Analysis.model_version_id)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Analysis.id == analysis_id)
     ).one_or_none()
     return None if row is None else AnalysisRow(*row)
-
-
-def page(session: Session, *, limit: int, before_id: UUID | None) -> list[UUID]:
-    """Ids of analyses, newest first."""
-    query = select(Analysis.id).order_by(Analysis.id.desc()).limit(limit)
-    if before_id is not None:
-        query = query.where(Analysis.id < before_id)
-    return list(session.execute(query).scalars())
 
 
 def frames(

@@ -122,7 +122,7 @@ def count_readings(session: Session, analysis_id: UUID) -> Json:
     return {
         "frames": frames,
         "unreadable": unreadable,
-        "positives": dict(positives.tuples().all()),
+        "positives": dict(iter(positives)),
     }
 
 

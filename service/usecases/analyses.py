@@ -17,7 +17,7 @@ from service.store import audit, findings
 from service.store import files as file_store
 from service.store import jobs as job_store
 from service.store.analyses import AnalysisRow, Input, NewAnalysis
-from service.store.files import NewFile
+from service.store.files import FileRow, NewFile
 from service.store.registry import Resolved
 from service.store.tables.analyses import AnalysisFrame, Finding
 from service.store.tables.base import Json
@@ -31,7 +31,7 @@ BLOCK_FRAMES = 64
 class Part:
     """One uploaded part: its bytes, and the name it came under."""
 
-    file: NewFile
+    file: NewFile | FileRow
     name: str
 
 
@@ -53,8 +53,11 @@ class AnalysisView:
 
 @dataclass(frozen=True)
 class FrameView:
+    """A frame with its findings; `calibration` turns map values of a label into probabilities."""
+
     frame: AnalysisFrame
     findings: Sequence[Finding]
+    calibration: Json
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,17 @@ def submit(
     principal: Principal,
     *,
     parts: Sequence[Part],
-    stored: bool,
     model: str | None,
     operating_point: str | None,
     max_queued: int,
 ) -> Submitted:
-    """Rows for the parts, the analysis and its job. `stored` says that the files have rows already."""
+    """Rows for the analysis, its job, and those of its files that are new."""
     _refuse_unreadable(parts)
     version = registry.resolve(session, model or DEFAULT_READER, "/model", task=IMAGE_TASK)
     point = _operating_point(version, operating_point)
-    if not stored:
-        files = [part.file for part in parts]
-        file_store.insert_files(session, files, tenant_id=principal.tenant_id, principal_id=principal.id)
+    new = [part.file for part in parts if isinstance(part.file, NewFile)]
+    if new:
+        file_store.insert_files(session, new, tenant_id=principal.tenant_id, principal_id=principal.id)
     analysis_id = new_id()
     interactive = len(parts) <= INTERACTIVE_FRAMES and all(
         part.file.media_type != media.ARCHIVE for part in parts
@@ -130,9 +132,10 @@ def frames(
     session: Session, principal: Principal, analysis_id: UUID, *, limit: int, after: int | None
 ) -> list[FrameView]:
     """Frames in order; more of them appear while the job runs."""
-    _find(session, analysis_id)
+    calibration = _find(session, analysis_id).calibration
     _record(session, principal, analysis_id, audit.Action.READ, "analyses.frames")
-    return [FrameView(*found) for found in store.frames(session, analysis_id, limit=limit, after=after)]
+    found = store.frames(session, analysis_id, limit=limit, after=after)
+    return [FrameView(frame, findings, calibration) for frame, findings in found]
 
 
 def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> AnalysisFrame:

@@ -1,8 +1,6 @@
 """Stored bytes: from a request's drafts to rows, and never one without the other."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -14,29 +12,54 @@ from service.domain.ids import new_id
 from service.store import audit
 from service.store import files as store
 from service.store.files import FileRow, NewFile
-from service.store.objects import Draft, ObjectStore, file_key
+from service.store.objects import Draft, ObjectStore, Stored, file_key
 
 
-@dataclass
 class Incoming:
-    """One file of a request, still without a row."""
+    """One file of a request, still without a row. Small ones stay in memory until they are published."""
 
-    id: UUID
-    key: str
-    draft: Draft
-    head: bytes = b""
+    def __init__(self, objects: ObjectStore, tenant_id: UUID) -> None:
+        self.id = new_id()
+        self.key = file_key(tenant_id, self.id)
+        self.head = b""
+        self.size_bytes = 0
+        self._objects = objects
+        self._buffer = bytearray()
+        self._draft: Draft | None = None
+        self._stored: Stored | None = None
 
-    def write(self, chunk: bytes) -> None:
+    def take(self, chunk: bytes) -> None:
         if len(self.head) < media.HEAD_BYTES:
             self.head = (self.head + chunk)[: media.HEAD_BYTES]
-        self.draft.write(chunk)
+        self._buffer += chunk
+        self.size_bytes += len(chunk)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return len(self._buffer)
 
     @property
     def media_type(self) -> str:
         return media.sniff(self.head)
 
-    def described(self) -> NewFile:
-        return NewFile(self.id, self.key, self.draft.sha256, self.draft.size_bytes, self.media_type)
+    def spill(self) -> None:
+        """Write what is buffered; blocks."""
+        if self._draft is None:
+            self._draft = self._objects.draft(self.key)
+        self._draft.write(bytes(self._buffer))
+        self._buffer.clear()
+
+    def publish(self) -> NewFile:
+        """Make it durable; blocks. Safe to repeat."""
+        if self._stored is None:
+            self.spill()
+            assert self._draft is not None  # noqa: S101 - spill made it
+            self._stored = self._draft.commit()
+        return NewFile(self.id, self.key, self._stored.sha256, self._stored.size_bytes, self.media_type)
+
+    def discard(self) -> None:
+        if self._draft is not None:
+            self._draft.discard()
 
 
 class Uploads:
@@ -48,16 +71,22 @@ class Uploads:
         self._kept = False
 
     def open(self) -> Incoming:
-        file_id = new_id()
-        key = file_key(self._principal.tenant_id, file_id)
-        incoming = Incoming(file_id, key, self._objects.draft(key))
-        self._files.append(incoming)
-        return incoming
+        self._files.append(Incoming(self._objects, self._principal.tenant_id))
+        return self._files[-1]
 
-    def publish(self) -> None:
-        """Make them durable; before the transaction, for a big file may take seconds."""
-        for file in self._files:
-            file.draft.commit()
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(file.buffered_bytes for file in self._files)
+
+    def relieve(self) -> None:
+        """Empty the buffers: all but the last file are complete."""
+        for file in self._files[:-1]:
+            file.publish()
+        self._files[-1].spill()
+
+    def publish(self) -> list[NewFile]:
+        """Make all durable; before the transaction, for a big file may take seconds."""
+        return [file.publish() for file in self._files]
 
     def keep(self) -> None:
         """Last step before the commit: whether a commit that broke off took place, nobody knows."""
@@ -66,17 +95,7 @@ class Uploads:
     def discard_unless_kept(self) -> None:
         if not self._kept:
             for file in self._files:
-                file.draft.discard()
-
-
-@contextmanager
-def uploads(objects: ObjectStore, principal: Principal) -> Iterator[Uploads]:
-    """Uploads that leave nothing behind when the block does not come to `keep`."""
-    opened = Uploads(objects, principal)
-    try:
-        yield opened
-    finally:
-        opened.discard_unless_kept()
+                file.discard()
 
 
 def add(session: Session, principal: Principal, file: NewFile) -> NewFile:

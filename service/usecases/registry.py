@@ -13,10 +13,10 @@ from service.domain.jobs import Kind
 from service.domain.registry import Reference, check_spec
 from service.store import audit
 from service.store import registry as store
+from service.store.files import NewFile
 from service.store.registry import ModelRow, Resolved, VersionRow
 from service.store.tables.registry import Promotion
 from service.usecases import datasets, jobs, versions
-from service.usecases.files import Incoming
 from service.usecases.jobs import JobView
 
 _HISTORY = 10_000  # moves of one alias that a rollback looks back on
@@ -108,18 +108,17 @@ def promotions(
 
 
 def import_version(
-    session: Session, principal: Principal, name: str, *, weights: Incoming, spec: object
+    session: Session, principal: Principal, name: str, *, weights: NewFile, spec: object
 ) -> VersionRow:
     """A version made elsewhere, from safetensors and a spec; it is nobody's champion until promoted."""
     checked = dict(check_spec(spec, name))
-    described = weights.described()
     new = versions.NewVersion(
         name=name,
         spec=checked,
         metrics={},
-        weights_key=described.object_key,
-        weights_sha256=described.sha256,
-        weights_bytes=described.size_bytes,
+        weights_key=weights.object_key,
+        weights_sha256=weights.sha256,
+        weights_bytes=weights.size_bytes,
     )
     made = versions.register(session, tenant_id=principal.tenant_id, new=new)
     _record(session, principal, made.model_version_id, action=audit.Action.CREATE, operation="models.import")

@@ -47,3 +47,10 @@ def _refuse_unknown(name: str, known: frozenset[str], pointer: str) -> None:
             code="not_in_catalogue",
             errors=[FieldError(pointer, f"one of: {', '.join(sorted(known))}")],
         )
+
+
+def synthesize(
+    session: Session, principal: Principal, *, spec: Mapping[str, Any], max_queued: int
+) -> JobView:
+    """Frames drawn by code, for demos and tests; the result names the file that holds them."""
+    return jobs.submit(session, principal, Kind.SYNTHESIS, spec, max_queued=max_queued)

@@ -1,0 +1,95 @@
+"""The application: routes under a gate, problems for every refusal, the page beside the API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRouter
+from sqlalchemy import Engine
+
+from service.api import (
+    administration,
+    analyses,
+    datasets,
+    docs,
+    files,
+    health,
+    jobs,
+    models,
+    predictions,
+    problems,
+    trainings,
+)
+from service.api.edge import Edge
+from service.api.gate import Context, Gate
+from service.api.hub import Hub
+from service.api.job_bodies import PREFIX
+from service.settings import Limits, Settings
+from service.store.objects import ObjectStore
+from service.usecases.keys import read_pepper
+
+WEB = Path(__file__).parents[1] / "web"
+DESCRIPTION = """Reads capsule endoscopy and learns from health records.
+Research use. Not for diagnosis.
+Every operation under /api/v1 needs a key: Authorization: Bearer ent_..."""
+# Polling, health and the look-up of keys must find a connection while every route's thread holds one.
+SPARE_CONNECTIONS = 2
+
+
+class Application(FastAPI):
+    """FastAPI with our problems in the place of its own validation error."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs") | {"Problem": problem}
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limits: Limits) -> FastAPI:
+    """The pool of `engine` needs `api_threads` + SPARE_CONNECTIONS connections."""
+    if settings.key_pepper_file is None:
+        raise ValueError("ENTERON_KEY_PEPPER_FILE is not set")
+    pepper = read_pepper(settings.key_pepper_file)
+    app = Application(
+        title="Enteron",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        root_path=settings.root_path,
+        lifespan=_lifespan,
+    )
+    app.state.context = Context(settings, limits, engine, objects, pepper, Gate(engine, pepper), Hub(engine))
+    problems.install(app)
+    app.add_middleware(Edge)
+    app.include_router(_api(), prefix=PREFIX)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    # Served only where nothing else answers, so that a wrong method stays a 405.
+    app.frontend("/", directory=WEB, fallback=None, check_dir=True)
+    return app
+
+
+def _api() -> APIRouter:
+    router = APIRouter()
+    for module in (files, jobs, analyses, predictions, datasets, trainings, models, administration):
+        router.include_router(module.router)
+    return router
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    # More threads than connections would wait for each other.
+    to_thread.current_default_thread_limiter().total_tokens = context.settings.api_threads
+    yield
+    await context.hub.close()

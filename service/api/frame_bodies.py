@@ -1,0 +1,108 @@
+"""A frame and what was found in it, as JSON."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from service.domain.heatmaps import cell_probabilities, rounded
+from service.store.tables.analyses import Finding
+from service.usecases.analyses import FrameView
+
+# Why a frame could not be read, in a sentence; the codes are those of the decoders.
+_REASONS = {
+    "animated": "More than one image in a file.",
+    "corrupt": "The image is damaged.",
+    "empty": "No bytes.",
+    "too_large": "More bytes than a frame may have.",
+    "too_many_pixels": "More pixels than a frame may have.",
+    "too_many_scans": "A JPEG with more scans than any camera writes.",
+    "truncated": "The file ends too early.",
+    "unknown_format": "Not a JPEG, PNG or TIFF.",
+    "unsupported_mode": "A colour mode, depth or compression that is not read.",
+}
+
+
+class CamBody(BaseModel):
+    """Where the model looked: for positive findings."""
+
+    overlay_url: str
+    peak_xy: list[int] | None
+    box_xywh: list[int] | None
+    side: int
+    grid: list[list[float]]
+
+
+class FindingBody(BaseModel):
+    label: str
+    code: str | None
+    probability: float
+    positive: bool
+    threshold: float
+    evidence: str
+    cam: CamBody | None
+
+
+class FrameErrorBody(BaseModel):
+    code: str
+    detail: str
+
+
+class FrameBody(BaseModel):
+    """A frame that was read, or why it was not (`error`)."""
+
+    ordinal: int
+    name: str
+    sha256: str
+    size: int
+    width: int | None
+    height: int | None
+    quality: dict[str, Any] | None
+    image_url: str | None
+    findings: list[FindingBody]
+    error: FrameErrorBody | None
+
+
+def frame_body(analysis_id: UUID, view: FrameView) -> FrameBody:
+    frame = view.frame
+    base = f"/api/v1/analyses/{analysis_id}/frames/{frame.ordinal}"
+    return FrameBody(
+        ordinal=frame.ordinal,
+        name=frame.name,
+        sha256=frame.sha256,
+        size=frame.size_bytes,
+        width=frame.width_px,
+        height=frame.height_px,
+        quality=frame.quality,
+        image_url=None if frame.object_key is None else f"{base}/image",
+        findings=[_finding(base, finding, view) for finding in view.findings],
+        error=None if frame.error_code is None else _error(frame.error_code),
+    )
+
+
+def _finding(base: str, finding: Finding, view: FrameView) -> FindingBody:
+    return FindingBody(
+        label=finding.label,
+        code=finding.code,
+        probability=finding.probability,
+        positive=finding.positive,
+        threshold=finding.threshold,
+        evidence=finding.evidence,
+        cam=_cam(base, finding, view) if finding.positive else None,
+    )
+
+
+def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
+    calibration = view.calibration.get(finding.label, {})
+    grid = cell_probabilities(finding.cam, finding.cam_side, score=finding.score, calibration=calibration)
+    return CamBody(
+        overlay_url=f"{base}/overlay?label={finding.label}",
+        peak_xy=finding.peak_xy,
+        box_xywh=finding.box_xywh,
+        side=finding.cam_side,
+        grid=rounded(grid),
+    )
+
+
+def _error(code: str) -> FrameErrorBody:
+    return FrameErrorBody(code=code, detail=_REASONS.get(code, "The frame could not be read."))

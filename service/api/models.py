@@ -1,0 +1,378 @@
+"""The model registry: versions never change, aliases move, every move is kept with its reason."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from service.api import bodies
+from service.api.creating import IdempotencyKey, Prefer, once_answered, respond, uploading
+from service.api.gate import Caller, GuardedRoute, needs
+from service.api.job_bodies import JOB_DONE, PREFIX, JobBody, job_answer
+from service.api.multipart import Rules, read_form
+from service.api.paging import Cursor, Limit, Page, name_cursor, number_cursor, page
+from service.api.problems import content, declared
+from service.domain.access import Permission
+from service.domain.errors import FieldError, InvalidInput
+from service.domain.registry import HEADER_LIMIT_BYTES, NAME_PATTERN, check_safetensors, weakest_evidence
+from service.store.registry import VersionRow
+from service.usecases import registry
+from service.usecases.idempotency import Answer
+from service.usecases.registry import ModelView, PromotionView
+
+MAX_WEIGHTS_BYTES = 2 << 30
+
+router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
+Reader = Annotated[Caller, needs(Permission.MODELS_READ)]
+Promoter = Annotated[Caller, needs(Permission.MODELS_PROMOTE)]
+Trainer = Annotated[Caller, needs(Permission.TRAIN)]
+Name = Annotated[str, Path(pattern=NAME_PATTERN)]
+Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+_FILE = {"type": "string", "format": "binary"}
+_IMPORT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["weights", "spec"],
+                    "properties": {"weights": _FILE, "spec": {"type": "string"}},
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+
+class VersionBody(BaseModel):
+    id: UUID
+    name: str
+    version: int
+    task: str
+    labels: list[dict[str, Any]]
+    operating_points: dict[str, Any]
+    default_operating_point: str
+    metrics: dict[str, Any]
+    dataset_fingerprint: str | None
+    sha256: str
+    size: int
+    created_at: datetime
+    intended_use: str
+    limitations: str
+    evidence: Literal["real", "synthetic", "none"]
+    links: dict[str, str]
+
+
+class ModelBody(BaseModel):
+    name: str
+    versions: list[VersionBody]
+    aliases: dict[str, int]
+    created_at: datetime
+
+
+class CardBody(BaseModel):
+    """Everything that is known of a version: its whole spec, where it came from, which aliases name it."""
+
+    version: VersionBody
+    spec: dict[str, Any]
+    code_version: str
+    dataset_id: UUID | None
+    job_id: UUID | None
+    aliases: list[str]
+
+
+class EvaluationEntry(BaseModel):
+    """One later measurement on a dataset."""
+
+    job_id: UUID
+    dataset_id: UUID
+    metrics: dict[str, Any]
+    finished_at: datetime | None
+
+
+class EvaluationBody(BaseModel):
+    """The measures of the training itself, and later ones on other datasets, newest first."""
+
+    metrics: dict[str, Any]
+    dataset_fingerprint: str | None
+    evaluations: list[EvaluationEntry]
+
+
+class EvaluationRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: UUID
+
+
+class PromotionRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = Field(ge=1, le=2**31 - 1)
+    reason: str = Field(min_length=3, max_length=1_000)
+
+
+class RollbackRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=3, max_length=1_000)
+
+
+class PromotionBody(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    alias: str
+    action: Literal["promote", "rollback"]
+    from_version: int | None
+    to_version: int
+    principal_id: UUID
+    reason: str
+    at: datetime
+
+
+@router.get("", response_model=Page[ModelBody], responses=declared(422))
+def list_models(caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> Page[ModelBody]:
+    """Models by name, one's own and shared ones, with their versions and aliases."""
+    after = name_cursor(cursor)
+    with caller.work() as session:
+        found = registry.list_models(session, caller.principal, limit=limit + 1, after=after)
+    return page(found, limit, item=_model, cursor=lambda view: view.row.name)
+
+
+@router.get("/{name}", response_model=ModelBody, responses=declared(404, 422))
+def get_model(name: Name, caller: Reader) -> ModelBody:
+    """A model with all its versions, newest first."""
+    with caller.work() as session:
+        return _model(registry.get_model(session, caller.principal, name))
+
+
+@router.get("/{name}/versions/{version}", response_model=VersionBody, responses=declared(404, 422))
+def get_version(name: Name, version: Version, caller: Reader) -> VersionBody:
+    """One version; it never changes."""
+    with caller.work() as session:
+        return _version(registry.get_version(session, caller.principal, name, version))
+
+
+@router.get("/{name}/versions/{version}/card", response_model=CardBody, responses=declared(404, 422))
+def get_card(name: Name, version: Version, caller: Reader) -> CardBody:
+    """The model card: intended use, limitations, calibration, thresholds, origin."""
+    with caller.work() as session:
+        row = registry.get_version(session, caller.principal, name, version)
+        model = registry.get_model(session, caller.principal, name)
+    return CardBody(
+        version=_version(row),
+        spec=row.spec,
+        code_version=row.code_version,
+        dataset_id=row.dataset_id,
+        job_id=row.job_id,
+        aliases=[alias for alias, number in model.aliases.items() if number == row.version],
+    )
+
+
+@router.get(
+    "/{name}/versions/{version}/evaluation", response_model=EvaluationBody, responses=declared(404, 422)
+)
+def get_evaluation(name: Name, version: Version, caller: Reader) -> EvaluationBody:
+    """How well the version did, on what."""
+    with caller.work() as session:
+        row, later = registry.evaluations(session, caller.principal, name, version)
+    return EvaluationBody(
+        metrics=row.metrics,
+        dataset_fingerprint=row.dataset_fingerprint,
+        evaluations=[
+            EvaluationEntry(
+                job_id=entry.id,
+                dataset_id=entry.spec["dataset_id"],
+                metrics=entry.body.get("metrics", {}),
+                finished_at=entry.finished_at,
+            )
+            for entry in later
+        ],
+    )
+
+
+@router.post(
+    "/{name}/versions/{version}/evaluation",
+    status_code=202,
+    response_model=JobBody,
+    responses=JOB_DONE | declared(404, 409, 413, 415, 422),
+)
+async def create_evaluation(
+    name: Name,
+    version: Version,
+    body: EvaluationRequest,
+    request: Request,
+    caller: Trainer,
+    _key: IdempotencyKey = None,
+    _prefer: Prefer = None,
+) -> Response:
+    """Measure the version on a dataset."""
+    return await job_answer(
+        request,
+        caller,
+        content=body.model_dump(mode="json"),
+        make=lambda session: registry.evaluate(
+            session,
+            caller.principal,
+            name,
+            version,
+            dataset_id=body.dataset_id,
+            max_queued=caller.context.limits.max_queued_jobs,
+        ),
+    )
+
+
+@router.get(
+    "/{name}/versions/{version}/export",
+    response_class=Response,
+    responses=content("application/octet-stream", "application/json", description="Weights or spec.")
+    | declared(404, 422),
+)
+def export_version(
+    name: Name,
+    version: Version,
+    caller: Reader,
+    form: Annotated[
+        Literal["safetensors", "spec"], Query(alias="format", description="What `import` takes, each.")
+    ] = "safetensors",
+) -> Response:
+    """Take a version out: its weights, or the spec that belongs to them."""
+    with caller.work() as session:
+        row = registry.get_version(session, caller.principal, name, version)
+    if form == "spec":
+        return JSONResponse(row.spec)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{row.name}-{row.version}.safetensors"',
+        "Content-Length": str(row.weights_bytes),
+        "ETag": f'"{row.weights_sha256}"',
+    }
+    chunks = caller.context.objects.open_stream(row.weights_key)
+    return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
+
+
+@router.post(
+    "/{name}/import",
+    status_code=201,
+    response_model=VersionBody,
+    responses=declared(409, 413, 415, 422),
+    openapi_extra=_IMPORT_BODY,
+)
+async def import_version(
+    name: Name, request: Request, caller: Trainer, _key: IdempotencyKey = None
+) -> Response:
+    """Bring in a version made elsewhere: safetensors and spec. It is nobody's champion until promoted."""
+    rules = Rules(
+        files="weights",
+        fields=frozenset({"spec"}),
+        max_body_bytes=MAX_WEIGHTS_BYTES + HEADER_LIMIT_BYTES,
+        max_parts=2,
+        max_file_bytes=lambda _: MAX_WEIGHTS_BYTES,
+    )
+    async with uploading(caller) as uploads:
+        form = await read_form(request, uploads, rules)
+        if not form.files:
+            raise InvalidInput("No weights.", errors=[FieldError("/weights", "is needed")])
+        spec = bodies.parse_json(form.fields.get("spec", "").encode())
+        (weights,) = await run_in_threadpool(uploads.publish)
+        head = await run_in_threadpool(
+            caller.context.objects.get_range, weights.object_key, offset=0, length=8 + HEADER_LIMIT_BYTES
+        )
+        check_safetensors(head, weights.size_bytes)
+
+        def make(session: Session) -> Answer:
+            row = registry.import_version(session, caller.principal, name, weights=weights, spec=spec)
+            uploads.keep()
+            location = f"{PREFIX}/models/{row.name}/versions/{row.version}"
+            return Answer(201, _version(row).model_dump(mode="json"), location)
+
+        digest = form.sha256([weights])
+        return respond(await once_answered(request, caller, content=digest, make=make))
+
+
+@router.put(
+    "/{name}/aliases/{alias}", response_model=PromotionBody, responses=declared(404, 409, 413, 415, 422)
+)
+def promote(name: Name, alias: Name, body: PromotionRequest, caller: Promoter) -> PromotionBody:
+    """Point an alias at a version; `champion` is what is used when nothing else is named."""
+    with caller.work() as session:
+        made = registry.promote(
+            session, caller.principal, name, alias, version=body.version, reason=body.reason
+        )
+    return _promotion(made)
+
+
+@router.post(
+    "/{name}/aliases/{alias}/rollback",
+    response_model=PromotionBody,
+    responses=declared(404, 409, 413, 415, 422),
+)
+async def rollback(
+    name: Name,
+    alias: Name,
+    body: RollbackRequest,
+    request: Request,
+    caller: Promoter,
+    _key: IdempotencyKey = None,
+) -> Response:
+    """Point an alias at the version it named before; each call goes one step further back."""
+
+    def make(session: Session) -> Answer:
+        made = registry.rollback(session, caller.principal, name, alias, reason=body.reason)
+        return Answer(200, _promotion(made).model_dump(mode="json"))
+
+    return respond(await once_answered(request, caller, content=body.model_dump(), make=make))
+
+
+@router.get("/{name}/promotions", response_model=Page[PromotionBody], responses=declared(404, 422))
+def list_promotions(
+    name: Name, caller: Reader, limit: Limit = 50, cursor: Cursor = None
+) -> Page[PromotionBody]:
+    """Every move of the model's aliases, newest first."""
+    before_id = number_cursor(cursor)
+    with caller.work() as session:
+        found = registry.promotions(session, caller.principal, name, limit=limit + 1, before_id=before_id)
+    return page(found, limit, item=_promotion, cursor=lambda move: move.id)
+
+
+def _model(view: ModelView) -> ModelBody:
+    return ModelBody(
+        name=view.row.name,
+        versions=[_version(version) for version in view.versions],
+        aliases=dict(view.aliases),
+        created_at=view.row.created_at,
+    )
+
+
+def _version(row: VersionRow) -> VersionBody:
+    spec = row.spec
+    own = f"{PREFIX}/models/{row.name}/versions/{row.version}"
+    return VersionBody.model_validate(
+        {
+            **{field: spec[field] for field in ("labels", "operating_points", "default_operating_point")},
+            **{field: spec[field] for field in ("intended_use", "limitations")},
+            "id": row.id,
+            "name": row.name,
+            "version": row.version,
+            "task": row.task,
+            "metrics": row.metrics,
+            "dataset_fingerprint": row.dataset_fingerprint,
+            "sha256": row.weights_sha256,
+            "size": row.weights_bytes,
+            "created_at": row.created_at,
+            "evidence": weakest_evidence(spec),
+            "links": {"self": own, **{name: f"{own}/{name}" for name in ("card", "evaluation", "export")}},
+        }
+    )
+
+
+def _promotion(view: PromotionView) -> PromotionBody:
+    return PromotionBody.model_validate(view)
