@@ -4,7 +4,7 @@ import numpy as np
 
 from models.synthetic import ranges
 from models.synthetic.canvas import Canvas, Site, hsv, ring, smoothstep
-from models.synthetic.mucosa import Appearance
+from models.synthetic.mucosa import Appearance, fibrin, inflamed
 from models.synthetic.noise import Array, fractal_noise, smooth_noise
 from models.synthetic.ranges import Dice
 
@@ -18,43 +18,51 @@ def add_distractors(canvas: Canvas, dice: Dice, look: Appearance, crest: Array) 
         look: The patient.
         crest: float32 [H, W], folds from `add_folds`.
     """
-    if dice.chance(0.55):
+    if dice.chance(0.6):
         _redden_folds(canvas, dice, look, crest)
-    if dice.chance(0.5):
-        _pale_patches(canvas, dice, look)
     if dice.chance(0.5):
         _swell(canvas, dice)
     if dice.chance(0.35):
         _tint(canvas, dice)
     if dice.chance(0.35):
-        _flush(canvas, dice, look)
+        _flush(canvas, dice)
+    _redden_patches(canvas, dice, look)
+    _pale_patches(canvas, dice, look)
 
 
-def _blob(canvas: Canvas, dice: Dice, *, radius: float) -> Array:
-    """A soft patch without any border, float32 [H, W] in [0, 1]."""
-    away = canvas.distance(Site(*dice.point(0.75), radius))
-    return smoothstep(1.5, 0.0, away + smooth_noise(dice.rng, canvas.shape, 5) * 0.2)
+def _paint_patch(canvas: Canvas, dice: Dice, rgb: Array, *, radius: float, opacity: float) -> None:
+    """Paint a soft patch without any border."""
+    site = Site(*dice.point(0.75), radius)
+    part = canvas.window(*canvas.slices(site, reach=2.0))
+    away = part.distance(site) + smooth_noise(dice.rng, part.shape, 5) * 0.2
+    part.paint(rgb, smoothstep(1.5, 0.3, away) * opacity)
 
 
 def _redden_folds(canvas: Canvas, dice: Dice, look: Appearance, crest: Array) -> None:
     """Crests of folds look redder when the gut contracts."""
-    red = hsv(look.hue_deg - dice.between(10, 20), look.saturation * 1.4, look.value * 0.8)
-    where = _blob(canvas, dice, radius=dice.between(0.35, 0.7))
-    canvas.paint(red, crest * where * dice.between(0.4, 0.9))
+    away = canvas.distance(Site(*dice.point(0.75), dice.between(0.35, 0.7)))
+    canvas.paint(inflamed(dice, look), crest * smoothstep(1.5, 0.0, away) * dice.between(0.4, 1.0))
 
 
-def _flush(canvas: Canvas, dice: Dice, look: Appearance) -> None:
-    """A smooth flush of the colours of blood and erythema, without form."""
-    red = hsv(dice.roll(ranges.BLOOD_HUE_DEG) + dice.between(0, 6), dice.between(0.65, 0.9), look.value * 0.7)
-    canvas.paint(red, _blob(canvas, dice, radius=dice.between(0.15, 0.4)) * dice.between(0.3, 0.7))
+def _redden_patches(canvas: Canvas, dice: Dice, look: Appearance) -> None:
+    """Suction marks and contraction: the colour of inflammation, without erosion or outline."""
+    for _ in range(int(dice.rng.integers(0, 4))):
+        radius, opacity = dice.between(0.12, 0.3), dice.between(0.5, 0.95)
+        _paint_patch(canvas, dice, inflamed(dice, look), radius=radius, opacity=opacity)
 
 
 def _pale_patches(canvas: Canvas, dice: Dice, look: Appearance) -> None:
     """Glare and lymph-filled villi: the colour of fibrin, without outline or red rim."""
-    pale = hsv(dice.roll(ranges.FIBRIN_HUE_DEG), dice.between(0.2, 0.4), look.value * dice.between(0.9, 1.05))
-    for _ in range(int(dice.rng.integers(1, 4))):
-        patch = _blob(canvas, dice, radius=dice.between(0.1, 0.25))
-        canvas.paint(pale, patch * dice.between(0.4, 0.8))
+    pale = fibrin(dice, look)
+    for _ in range(int(dice.rng.integers(0, 4))):
+        radius, opacity = dice.between(0.08, 0.22), dice.between(0.6, 1.0)
+        _paint_patch(canvas, dice, pale, radius=radius, opacity=opacity)
+
+
+def _flush(canvas: Canvas, dice: Dice) -> None:
+    """A smooth flush of the colour of thin blood, without form."""
+    red = hsv(dice.roll(ranges.BLOOD_HUE_DEG) + dice.between(0, 6), dice.between(0.65, 0.9), 0.6)
+    _paint_patch(canvas, dice, red, radius=dice.between(0.15, 0.4), opacity=dice.between(0.3, 0.7))
 
 
 def _swell(canvas: Canvas, dice: Dice) -> None:

@@ -36,7 +36,9 @@ _LESIONS: Final = (
     ("bleeding", add_bleeding, ranges.BLEEDING_RADIUS),
 )
 _PATIENTS_PER_SEED: Final = 1_000_000
-_DOMAIN_ENTROPY: Final[dict[Domain, int]] = {"train": 1, "test": 2}
+_DOMAINS: Final[tuple[Domain, ...]] = ("train", "test")
+# Separate streams: what is added to a frame leaves its wall and its lighting as they were.
+_PURPOSES: Final = ("order", "patient", "choice", "wall", "labels", "lamp")
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,17 @@ def draw_frame(
     """
     if size < 32:
         raise ValueError("size must be at least 32 pixels")
-    entropy = _DOMAIN_ENTROPY[domain]
-    look = Appearance.of_patient(Dice(np.random.default_rng([entropy, patient]), domain))
-    dice = Dice(np.random.default_rng([entropy, patient, seed, 1]), domain)
-    present = _MIX[int(dice.rng.integers(len(_MIX)))] if labels is None else labels
+    look = Appearance.of_patient(_stream(domain, "patient", patient))
+    choice, wall, added, lamp = (
+        _stream(domain, purpose, patient, seed) for purpose in ("choice", "wall", "labels", "lamp")
+    )
+    present = _MIX[int(choice.rng.integers(len(_MIX)))] if labels is None else labels
     if unknown := present - set(LABELS):
         raise ValueError(f"unknown labels: {sorted(unknown)}")
     canvas = Canvas.blank(size, look.field_radius)
-    masks = _compose(canvas, dice, look, present)
-    rgb = _through_jpeg(expose(light(canvas, dice), canvas, dice, look), look.jpeg_quality)
+    lumen = _build_wall(canvas, wall, look)
+    masks = _add_labels(canvas, added, look, present, lumen)
+    rgb = _through_jpeg(expose(light(canvas, lamp), canvas, lamp, look), look.jpeg_quality)
     return SyntheticFrame(
         rgb, masks, {label: int(label in present) for label in LABELS}, f"synthetic-{domain}-{patient:07d}"
     )
@@ -105,7 +109,7 @@ def draw_frames(
     Yields:
         Frames in a fixed order; a prefix of a longer data set is the shorter one.
     """
-    order = np.random.default_rng([_DOMAIN_ENTROPY[domain], seed])
+    order = _stream(domain, "order", seed).rng
     block: list[frozenset[str]] = []
     for index in range(n):
         if not block:
@@ -114,13 +118,27 @@ def draw_frames(
         yield draw_frame(index, domain=domain, labels=block.pop(), patient=patient, size=size)
 
 
-def _compose(canvas: Canvas, dice: Dice, look: Appearance, present: frozenset[str]) -> dict[str, Mask]:
-    """Paint wall, distractors, lesions and content in that order."""
+def _stream(domain: Domain, purpose: str, *numbers: int) -> Dice:
+    """Open the random stream of one purpose."""
+    # numpy pads a seed with zeros, so its length alone would not tell two streams apart.
+    seed = [_DOMAINS.index(domain) + 1, _PURPOSES.index(purpose) + 1, *numbers]
+    return Dice(np.random.default_rng(seed), domain)
+
+
+def _build_wall(canvas: Canvas, dice: Dice, look: Appearance) -> Site:
+    """Paint a normal frame with its distractors; return its lumen."""
     lumen = Site(*dice.point(1.1), dice.between(0.2, 0.42))
     add_mucosa(canvas, dice, look)
     crest = add_folds(canvas, dice, lumen)
     add_lumen(canvas, dice, lumen)
     add_distractors(canvas, dice, look, crest)
+    return lumen
+
+
+def _add_labels(
+    canvas: Canvas, dice: Dice, look: Appearance, present: frozenset[str], lumen: Site
+) -> dict[str, Mask]:
+    """Paint lesions, then content, beside each other as far as there is room."""
     field = canvas.x**2 + canvas.y**2 < 0.97
     taken = [lumen]
     masks: dict[str, Mask] = {}
@@ -129,7 +147,7 @@ def _compose(canvas: Canvas, dice: Dice, look: Appearance, present: frozenset[st
             taken.append(_free_site(dice, taken, radius=dice.roll(radius)))
             masks[label] = add(canvas, dice, look, taken[-1]) & field
     if "content" in present:
-        site = _free_site(dice, taken, radius=dice.between(0.28, 0.42))
+        site = _free_site(dice, taken, radius=dice.between(0.32, 0.46))
         masks["content"] = add_content(canvas, dice, site) & field
     return masks
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.synthetic import ranges
 from models.synthetic.canvas import Canvas, Mask, Site, hsv, ring, smoothstep
-from models.synthetic.mucosa import Appearance
+from models.synthetic.mucosa import Appearance, fibrin, inflamed
 from models.synthetic.noise import Array, fractal_noise, smooth_noise
 from models.synthetic.ranges import Dice
 
@@ -15,7 +15,7 @@ def add_polyp(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -> Mask:
     """Raise a smooth dome of the mucosa's own hue with a clear border and a shadow at its foot.
 
     Returns:
-        bool [H, W].
+        bool [H, W], shadowed foot included.
     """
     rows, columns = canvas.slices(site, reach=1.8)
     part = canvas.window(rows, columns)
@@ -37,10 +37,10 @@ def add_polyp(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -> Mask:
     )
     part.paint(skin, inside * 0.5)
     pits = fractal_noise(dice.rng, part.shape, 14, octaves=2)
-    part.albedo[...] *= 1 + 0.04 * pits * inside
-    part.darken(ring(distance, 1.12, 0.13) * dice.between(0.3, 0.5))
+    part.albedo[...] *= 1 + 0.07 * pits * inside
+    part.darken(ring(distance, 1.04, 0.13) * dice.between(0.3, 0.5))
     part.wet(inside)
-    return _place(canvas, rows, columns, distance < 1.04)
+    return _place(canvas, rows, columns, distance < 1.1)
 
 
 def add_inflammatory(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -> Mask:
@@ -55,8 +55,7 @@ def add_inflammatory(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -
     ragged *= dice.roll(ranges.ULCER_RAGGEDNESS)
     oval = part.distance(site, aspect=dice.between(0.6, 1.0), angle=dice.between(0, math.pi))
     outline = oval + ragged * 0.6
-    red = hsv(look.hue_deg - dice.between(13, 19), look.saturation * 1.3, look.value * 0.84)
-    part.paint(red, smoothstep(1.25, 0.7, outline) * dice.between(0.6, 0.85))
+    part.paint(inflamed(dice, look), smoothstep(1.25, 0.7, outline) * dice.between(0.5, 0.75))
     part.raise_by(smoothstep(1.2, 0.6, outline) * (0.10 * site.radius))
     for crater in _craters(dice, site):
         _add_crater(part, dice, look, crater, part.distance(crater) + ragged * 1.3)
@@ -84,13 +83,9 @@ def _add_crater(part: Canvas, dice: Dice, look: Appearance, crater: Site, distan
     rim = ring(distance, 1.22, 0.22)
     part.smooth(np.maximum(floor, rim))
     part.raise_by((rim - floor) * (0.12 * crater.radius))
-    hyperaemic = hsv(look.hue_deg - 19, look.saturation * 1.5, look.value * 0.68)
-    part.paint(hyperaemic, rim * 0.6)
-    fibrin = hsv(
-        dice.roll(ranges.FIBRIN_HUE_DEG), dice.between(0.2, 0.4), look.value * dice.between(0.9, 1.0)
-    )
+    part.paint(inflamed(dice, look), rim * 0.6)
     mottle = smoothstep(-1.6, 1.2, fractal_noise(dice.rng, part.shape, 14, octaves=2))
-    part.paint(fibrin, floor * (0.45 + 0.5 * mottle))
+    part.paint(fibrin(dice, look), floor * (0.45 + 0.5 * mottle))
 
 
 def add_bleeding(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -> Mask:
@@ -106,7 +101,7 @@ def add_bleeding(canvas: Canvas, dice: Dice, look: Appearance, site: Site) -> Ma
     outline += fractal_noise(dice.rng, part.shape, 5, octaves=4, gain=0.6) * (
         dice.roll(ranges.BLEEDING_RAGGEDNESS) * 0.6
     )
-    film, depth = smoothstep(1.08, 0.90, outline), smoothstep(1.0, 0.1, outline)
+    film, depth = smoothstep(1.15, 0.85, outline), smoothstep(1.0, 0.1, outline)
     hue = dice.roll(ranges.BLOOD_HUE_DEG)
     fresh, dark = hsv(hue, 0.94, look.value * 0.74), hsv(hue - 3, 0.92, look.value * 0.34)
     part.paint(fresh, film * (0.72 + 0.2 * depth))

@@ -38,8 +38,8 @@ def light(canvas: Canvas, dice: Dice) -> Array:
     diffuse = canvas.shade * np.clip(0.22 + 0.78 * facing * (1 - lean), 0.12, 1.3)
     # The half vector of lamp and lens leans half as far as the lamp.
     aligned = facing * (1 - 0.5 * lean) / np.sqrt(1 + 0.25 * (lamp_x * lamp_x + lamp_y * lamp_y))
-    film = smoothstep(-0.4, 1.6, smooth_noise(dice.rng, canvas.shape, 9))
-    glint = smoothstep(0.9955, 0.9998, aligned) * canvas.gloss * canvas.shade * (0.15 + 0.65 * film)
+    film = smoothstep(0.0, 1.8, smooth_noise(dice.rng, canvas.shape, 9))
+    glint = smoothstep(0.9955, 0.9998, aligned) * canvas.gloss * canvas.shade * (0.1 + 0.7 * film)
     picture: Array = canvas.albedo * diffuse + glint
     return picture
 

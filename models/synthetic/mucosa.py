@@ -44,6 +44,18 @@ class Appearance:
         )
 
 
+def inflamed(dice: Dice, look: Appearance) -> Array:
+    """Colour of hyperaemic mucosa, which contracted folds share; RGB reflectance, float32 [3]."""
+    hue_deg, saturation = look.hue_deg - dice.between(10, 20), look.saturation * dice.between(1.25, 1.5)
+    return hsv(hue_deg, saturation, look.value * dice.between(0.68, 0.84))
+
+
+def fibrin(dice: Dice, look: Appearance) -> Array:
+    """Colour of fibrin, which glare and lymph-filled villi share; RGB reflectance, float32 [3]."""
+    hue_deg = look.hue_deg + dice.roll(ranges.FIBRIN_SHIFT_DEG)
+    return hsv(hue_deg, look.saturation * dice.between(0.5, 0.75), look.value * dice.between(0.94, 1.06))
+
+
 def add_mucosa(canvas: Canvas, dice: Dice, look: Appearance) -> None:
     """Cover the canvas with normal wall: patchy hue, villi, vessels and a wet film."""
     base = hsv(look.hue_deg, look.saturation, look.value)
