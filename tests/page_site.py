@@ -109,6 +109,7 @@ def sign_in(browser: Chrome, site: Site) -> None:
 
 
 def with_person(site: Site) -> None:
-    site.answer("me", {"id": "1", "name": "Dr <b>Bold</b>", "roles": ["clinician"]})
+    me = {"principal_id": "1", "name": "Dr <b>Bold</b>", "roles": ["clinician"], "permissions": ["frames:write"]}
+    site.answer("me", me)
     site.answer("models", {"items": [], "next_cursor": None})
     site.answer("jobs?kind=analysis&limit=12", {"items": [], "next_cursor": None})

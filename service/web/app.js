@@ -80,14 +80,14 @@ async function signIn(event) {
 }
 
 function welcome(signedIn, me) {
-  if (person !== null && person !== me.id) intake.clear(); // what one person chose is not shown to the next
-  person = me.id;
+  if (person !== null && person !== me.principal_id) intake.clear(); // what one chose is not shown to the next
+  person = me.principal_id;
   api = signedIn;
   byId("key").value = "";
-  byId("who").textContent = me.name ?? me.id;
-  byId("who").title = (me.roles ?? []).join(", ");
-  intake.mayRead = !me.permissions || me.permissions.includes("frames:write");
-  announce(`Signed in as ${me.name ?? me.id}.`);
+  byId("who").textContent = me.name ?? me.roles.join(", ");
+  byId("who").title = me.roles.join(", ");
+  intake.mayRead = me.permissions.includes("frames:write");
+  announce(`Signed in as ${byId("who").textContent}.`);
   route();
 }
 

@@ -11,7 +11,7 @@ const FRAME_TASK = "image-multilabel";
 export class ModelChoice {
   refusal = TEXT.noModel;
   #onChange;
-  #api = null;
+  #versions = new Map(); // by `name@alias`
   #version = null;
 
   constructor(onChange) {
@@ -34,17 +34,16 @@ export class ModelChoice {
   }
 
   async load(api) {
-    this.#api = api;
-    const models = (await api.models()).filter(({ aliases }) => Object.keys(aliases).length > 0);
     const before = this.chosen;
-    byId("model").replaceChildren(...models.sort(byDefaultFirst).flatMap(options));
-    if ([...byId("model").options].some(({ value }) => value === before)) byId("model").value = before;
-    await this.#choose();
+    this.#versions = new Map((await api.models()).sort(byDefaultFirst).flatMap(named));
+    const options = [...this.#versions].map(([name, { version }]) => h("option", { value: name }, `${name} (v${version})`));
+    byId("model").replaceChildren(...options);
+    if (this.#versions.has(before)) byId("model").value = before;
+    this.#choose();
   }
 
-  async #choose() {
-    const option = byId("model").selectedOptions[0];
-    this.#version = option ? await this.#api.version(option.dataset.name, option.dataset.version) : null;
+  #choose() {
+    this.#version = this.#versions.get(this.chosen) ?? null;
     const points = Object.keys(this.#version?.operating_points ?? {});
     byId("point").replaceChildren(...points.map((point) => h("option", {}, point)));
     byId("point").value = this.#version?.default_operating_point ?? "";
@@ -61,27 +60,15 @@ export class ModelChoice {
       h("dd", {}, percent(thresholds[label])),
     ]);
     byId("thresholds").replaceChildren(...rows);
-    byId("model-note").textContent = this.#version ? note(this.#version) : "";
+    byId("model-note").textContent = this.#version ? TEXT.modelNote(EVIDENCE[this.#version.evidence]) : "";
     this.#onChange();
   }
 }
 
 const byDefaultFirst = (a, b) => (b.name === DEFAULT_MODEL) - (a.name === DEFAULT_MODEL) || a.name.localeCompare(b.name);
 
-function options({ name, aliases }) {
+/** Only what an alias names is offered: that somebody promoted, with a reason. */
+function named({ name, aliases, versions }) {
   const sorted = Object.entries(aliases).sort(([a], [b]) => (b === "champion") - (a === "champion"));
-  return sorted.map(([alias, version]) =>
-    h("option", { value: `${name}@${alias}`, "data-name": name, "data-version": version }, `${name} ${alias} (v${version})`),
-  );
-}
-
-function note(version) {
-  const evidence = EVIDENCE[evidenceOf(version)] ?? EVIDENCE.none;
-  return `Labels count as found from these thresholds on. The model was ${evidence}. ${TEXT.angioectasia}`;
-}
-
-/** The weakest evidence among the labels speaks for the model. */
-export function evidenceOf({ evidence, labels = [] }) {
-  const kinds = labels.map((label) => label.evidence).filter(Boolean);
-  return ["none", "synthetic", "real"].find((kind) => kinds.includes(kind)) ?? evidence ?? "none";
+  return sorted.map(([alias, number]) => [`${name}@${alias}`, versions.find(({ version }) => version === number)]);
 }

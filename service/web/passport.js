@@ -3,13 +3,12 @@
 import { h } from "./dom.js";
 import { count, percent, shortHash, when } from "./format.js";
 import { inOrder, mark } from "./labels.js";
-import { evidenceOf } from "./models.js";
 import { EVIDENCE, TEXT } from "./strings.js";
 
 const MAP_SHOWN_FROM = 0.5; // a map whose peak misses the lesion more often than not misleads
 
 export function passportRows({ id, model, operating_point: point, created_at: at, job }, version) {
-  const evidence = evidenceOf(version);
+  const { evidence } = version;
   return {
     Model: `${model.name}, version ${model.version}`,
     Weights: h("code", { title: model.sha256 }, shortHash(model.sha256)),

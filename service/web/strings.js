@@ -79,6 +79,8 @@ export const TEXT = {
   tooManyBytes: "More than 64 MB in one go: send fewer files, or use the command line for large collections.",
   notARole: "Your key may not send frames for reading: ask for one with the clinician role.",
   noModel: "No model is ready: train one, or run the demo.",
+  modelNote: (evidence) =>
+    `A label counts as found from its threshold on. Model: ${evidence}. Angioectasia is not a class of it.`,
   notAnImageModel: "This model does not read frames.",
   queuedState: "Waiting for a worker.",
   workingState: (part, rest) => `Reading: ${part}${rest}.`,

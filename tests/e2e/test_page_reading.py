@@ -88,6 +88,7 @@ def version(pointing: dict[str, float]) -> dict[str, Any]:
         "operating_points": {"balanced": dict.fromkeys(LABELS, 0.5)},
         "default_operating_point": "balanced",
         "metrics": {"frames": 200, "groups": 25, "labels": measured},
+        "evidence": "synthetic",
         "intended_use": "Research.",
         "limitations": "Synthetic frames only.",
     }
