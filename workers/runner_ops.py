@@ -169,7 +169,7 @@ def _rows(predictor: Predictor, dataset: FramesDataset, ordinals: range) -> list
 def _as_message(event: Event) -> Header:
     match event:
         case Progress(done, total, unit, code):
-            return {"type": "progress", "done": done, "total": total, "unit": unit, "message": code}
+            return {"type": "progress", "done": done, "total": total, "unit": unit, "code": code}
         case Metric(name, step, value):
             return {"type": "metric", "name": name, "step": step, "value": value}
         case CheckpointWritten(path, step):
