@@ -33,6 +33,8 @@ from models.imaging.quality import assess  # noqa: E402
 
 # Frames decoded ahead of what the parent has taken: it keeps this child busy while the network runs.
 _LOOKAHEAD_FRAMES = 64
+# Before the first frame: the directory of a million members takes about 10 s of it.
+_OPENING_CPU_S = 60
 
 Send = Callable[[dict[str, Any], Sequence[pipe.Buffer]], None]
 
@@ -66,6 +68,7 @@ def _silence_stderr() -> None:
 
 
 def _answer(header: dict[str, Any], buffers: list[bytearray], writer: pipe.Stream) -> None:
+    confinement.allow_cpu(_OPENING_CPU_S)
     with _outbox(writer, 0 if header.get("careful") else _LOOKAHEAD_FRAMES) as send:
         try:
             done = _OPS[header["op"]](header, buffers, send)
@@ -176,7 +179,6 @@ def _ingest(header: dict[str, Any], buffers: list[bytearray], send: Send) -> Seq
         confinement.allow_cpu(header["cpu_s"])
         send({"type": "progress", "done": done, "total": total}, ())
 
-    confinement.allow_cpu(header["cpu_s"])
     with Path(header["path"]).open("rb") as archive:
         report = ingest_frames(
             ZipMembers(archive),

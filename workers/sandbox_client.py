@@ -36,6 +36,8 @@ Network = Literal["required", "best-effort"]
 LostCode = Literal["decoder_died", "decoder_timeout"]
 
 _START_TIMEOUT_S = 60.0
+# Until the first answer about an archive, whose directory or tables may be long.
+_OPENING_WALL_S = 120.0
 _MAX_FRAMES_PER_REQUEST = 256
 _MAX_BYTES_PER_REQUEST = 256 << 20
 _MAX_ANSWER_BYTES = 256 << 20
@@ -249,8 +251,10 @@ class Sandbox:
         is_finished = False
         try:
             pipe.send(to_child, header, buffers, timeout_s=self._wall_s)
+            wait_s = max(self._wall_s, _OPENING_WALL_S) if "path" in header else self._wall_s
             while not is_finished:
-                message = pipe.receive(from_child, timeout_s=self._wall_s, limit_bytes=_MAX_ANSWER_BYTES)
+                message = pipe.receive(from_child, timeout_s=wait_s, limit_bytes=_MAX_ANSWER_BYTES)
+                wait_s = self._wall_s
                 kind = message[0].get("type")
                 is_finished = kind in {"done", "refused"}
                 if kind == "refused":
