@@ -1,5 +1,6 @@
 """Which device and which precision: detected, timed for about a second, and recorded."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -92,6 +93,9 @@ def _reference_step(device: torch.device) -> Callable[[Dtype], None]:
 @contextmanager
 def deterministic(enabled: bool) -> Iterator[None]:
     """Within: only algorithms that give equal bits for equal seeds, on this device and build."""
+    if enabled:
+        # cuBLAS reads it when its first handle is made; without it CUDA refuses to be deterministic.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(enabled or before, warn_only=False)

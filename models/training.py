@@ -120,7 +120,10 @@ class Completed:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Stopped on request; resume from `checkpoint` (None: nothing was learnt yet, so start anew)."""
+    """Stopped on request; resume from `checkpoint` (None: nothing was learnt yet, so start anew).
+
+    `step` is the step training had reached, 0 if it stopped before its first one in this call.
+    """
 
     checkpoint: Path | None
     step: int

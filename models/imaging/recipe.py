@@ -117,7 +117,7 @@ def run(
                 should_stop=should_stop,
             )
         except Stopped:
-            return Interrupted(None, 0)
+            return Interrupted(resume_from, 0)
         device = pick_device(settings.device)
         detector = _fresh_detector(settings, len(frames.label_names))
         outcome = train(

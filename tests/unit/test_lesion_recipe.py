@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,8 +175,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits(trained, dataset, tmp_path):
     assert resumed.metrics == result.metrics
 
 
-def test_a_run_may_be_stopped_while_it_decodes(dataset, tmp_path):
-    assert run(dataset, PARAMS, tmp_path, should_stop=lambda: True) == Interrupted(None, 0)
+@pytest.mark.parametrize("resume_from", [None, Path("checkpoint")])
+def test_a_run_stopped_while_it_decodes_keeps_its_checkpoint(resume_from, dataset, tmp_path):
+    stopped = run(dataset, PARAMS, tmp_path, resume_from=resume_from, should_stop=lambda: True)
+    assert stopped == Interrupted(resume_from, 0)
 
 
 def refusal(dataset, work_dir):
