@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, insert, select
+from sqlalchemy import ColumnElement, Row, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -53,6 +53,17 @@ class ModelRow:
     shared: bool
 
 
+RESOLVE = text("""
+SELECT v.id, v.task, v.weights_sha256, v.spec -> 'operating_points', v.spec ->> 'default_operating_point'
+FROM model m
+LEFT JOIN model_alias a ON a.model_id = m.id AND a.alias = :alias
+JOIN model_version v ON v.model_id = m.id
+  AND (v.id = a.model_version_id OR v.version = CAST(:version AS integer))
+WHERE m.name = :name
+ORDER BY m.tenant_id = :system
+LIMIT 1
+""")
+
 _VERSION = (
     ModelVersion.id,
     ModelVersion.model_id,
@@ -78,19 +89,8 @@ def resolve(
     session: Session, name: str, *, alias: str | None = None, version: int | None = None
 ) -> Resolved | None:
     """The version an alias or a number names."""
-    query = select(
-        ModelVersion.id,
-        ModelVersion.task,
-        ModelVersion.weights_sha256,
-        ModelVersion.spec["operating_points"],
-        ModelVersion.spec["default_operating_point"],
-    ).join(Model, Model.id == ModelVersion.model_id)
-    if version is None:
-        query = query.join(ModelAlias, ModelAlias.model_version_id == ModelVersion.id)
-        query = query.where(ModelAlias.model_id == Model.id, ModelAlias.alias == alias)
-    else:
-        query = query.where(ModelVersion.version == version)
-    row = session.execute(query.where(Model.name == name).order_by(_OWN_FIRST).limit(1)).one_or_none()
+    values = {"name": name, "alias": alias, "version": version, "system": SYSTEM_TENANT_ID}
+    row = session.execute(RESOLVE, values).one_or_none()
     return None if row is None else Resolved(*row)
 
 

@@ -14,7 +14,6 @@ from service.domain.jobs import INTERACTIVE_FRAMES, Kind, Queue
 from service.domain.registry import DEFAULT_READER, IMAGE_TASK
 from service.store import analyses as store
 from service.store import audit, findings
-from service.store import files as file_store
 from service.store import jobs as job_store
 from service.store.analyses import AnalysisRow, Input, NewAnalysis
 from service.store.files import FileRow, NewFile
@@ -82,9 +81,6 @@ def submit(
     _refuse_unreadable(parts)
     version = registry.resolve(session, model or DEFAULT_READER, "/model", task=IMAGE_TASK)
     point = _operating_point(version, operating_point)
-    new = [part.file for part in parts if isinstance(part.file, NewFile)]
-    if new:
-        file_store.insert_files(session, new, tenant_id=principal.tenant_id, principal_id=principal.id)
     analysis_id = new_id()
     interactive = len(parts) <= INTERACTIVE_FRAMES and all(
         part.file.media_type != media.ARCHIVE for part in parts
@@ -107,10 +103,10 @@ def submit(
         session,
         NewAnalysis(analysis_id, job.id, version.model_version_id, point),
         [Input(part.file.id, part.name) for part in parts],
+        [part.file for part in parts if isinstance(part.file, NewFile)],
         tenant_id=principal.tenant_id,
         principal_id=principal.id,
     )
-    _record(session, principal, analysis_id, audit.Action.CREATE, "analyses.create")
     return Submitted(analysis_id, job)
 
 
@@ -119,7 +115,7 @@ def get(session: Session, principal: Principal, analysis_id: UUID) -> AnalysisVi
     job = job_store.get(session, row.job_id)
     if job is None:
         raise NotFound("No such analysis.")
-    _record(session, principal, analysis_id, audit.Action.READ, "analyses.read")
+    _record(session, principal, analysis_id, "analyses.read")
     return AnalysisView(
         row,
         jobs.view(job),
@@ -133,7 +129,7 @@ def frames(
 ) -> list[FrameView]:
     """Frames in order; more of them appear while the job runs."""
     calibration = _find(session, analysis_id).calibration
-    _record(session, principal, analysis_id, audit.Action.READ, "analyses.frames")
+    _record(session, principal, analysis_id, "analyses.frames")
     found = store.frames(session, analysis_id, limit=limit, after=after)
     return [FrameView(frame, findings, calibration) for frame, findings in found]
 
@@ -142,7 +138,7 @@ def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: in
     frame = store.frame(session, analysis_id, ordinal)
     if frame is None or frame.object_key is None:
         raise NotFound("There is no such frame, or it could not be read.")
-    _record(session, principal, analysis_id, audit.Action.READ, "analyses.image")
+    _record(session, principal, analysis_id, "analyses.image")
     return frame
 
 
@@ -150,7 +146,7 @@ def overlay(session: Session, principal: Principal, analysis_id: UUID, ordinal: 
     found = store.finding(session, analysis_id, ordinal, label)
     if found is None:
         raise NotFound("There is no such frame, or the model does not know this label.")
-    _record(session, principal, analysis_id, audit.Action.READ, "analyses.overlay")
+    _record(session, principal, analysis_id, "analyses.overlay")
     return Overlay(*found)
 
 
@@ -182,13 +178,11 @@ def _find(session: Session, analysis_id: UUID) -> AnalysisRow:
     return row
 
 
-def _record(
-    session: Session, principal: Principal, analysis_id: UUID, action: audit.Action, operation: str
-) -> None:
+def _record(session: Session, principal: Principal, analysis_id: UUID, operation: str) -> None:
     audit.record(
         session,
         principal,
-        action=action,
+        action=audit.Action.READ,
         operation=operation,
         object_type="analysis",
         object_id=analysis_id,
