@@ -17,6 +17,9 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import Unavailable
 
+# Foreign keys are resolved over all tables: a process that knows only some of them cannot insert.
+from service.store.tables import access, analyses, datasets, files, jobs, registry  # noqa: F401
+
 SET_CONTEXT = text(
     "SELECT set_config('app.tenant', :tenant, true), set_config('app.principal', :principal, true)"
 )
