@@ -10,10 +10,7 @@ from models.imaging.augment import Augmentation, augment
 from models.imaging.detector import build_detector, masked_bce
 from models.training import StepLoss, TrainingConfig, train
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
-]
+pytestmark = pytest.mark.gpu
 
 
 class Frames:

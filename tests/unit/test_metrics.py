@@ -1,8 +1,6 @@
 import json
-import os
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,10 +21,6 @@ from models.metrics import (
     ranking_metrics,
 )
 
-DATA = (
-    Path(os.environ.get("ENTERON_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "capsule-vision"
-)
 # Few distinct scores, so that ties are the rule.
 samples = st.lists(
     st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=40
@@ -201,13 +195,10 @@ def read_sheet(path):
     return classes, np.array([[float(cell) for cell in row[2:]] for row in rows[1:]])
 
 
-@pytest.mark.skipif(
-    not DATA.is_dir(), reason="the capsule-vision sheets are not on this machine (ENTERON_TEST_DATA)"
-)
 @pytest.mark.parametrize("team", ["CapsuleNet", "MedInfoLabFinal", "aiVengers"])
-def test_the_organisers_figures_are_reproduced(team):
-    sheet = DATA / f"{team}_predicted_val_dataset.xlsx"
-    published = json.loads((DATA / f"{sheet.stem}_metrics.json").read_text())
+def test_the_organisers_figures_are_reproduced(team, data_dir):
+    sheet = data_dir("capsule-vision") / f"{team}_predicted_val_dataset.xlsx"
+    published = json.loads(sheet.with_name(f"{sheet.stem}_metrics.json").read_text())
     classes, scores = read_sheet(sheet)
     assert len(classes) == 16_132
     assert macro_one_vs_rest_auc(classes, scores) == pytest.approx(published["mean_auc"], abs=5e-5)
