@@ -91,14 +91,19 @@ class Canvas:
         cos, sin = math.cos(angle), math.sin(angle)
         along = dx * (cos * stretch * scale) + dy * (sin * stretch * scale)
         across = dy * (cos / stretch * scale) - dx * (sin / stretch * scale)
-        distance: Array = np.sqrt(along * along + across * across)
+        along *= along
+        across *= across
+        along += across
+        distance: Array = np.sqrt(along, out=along)
         return distance
 
     def paint(self, rgb: Array, opacity: Array) -> None:
         """Lay a colour [3] over the reflectance; `opacity` float32 [H, W] in [0, 1]."""
         # Channel by channel: numpy is several times slower with an inner axis of three.
         for channel, reflectance in zip(self.albedo, rgb, strict=True):
-            np.add(channel, opacity * (reflectance - channel), out=channel)
+            change = reflectance - channel
+            change *= opacity
+            np.add(channel, change, out=channel)
 
     def raise_by(self, height: Array) -> None:
         """Add height towards the camera, float32 [H, W] in field radii."""
@@ -125,9 +130,14 @@ def hsv(hue_deg: float, saturation: float, value: float) -> Array:
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
     """Rise smoothly from 0 at `low` to 1 at `high`; falls where `low > high`."""
-    t = (value - low) * (1 / (high - low))
+    t = value - low
+    t *= 1 / (high - low)
     np.clip(t, 0, 1, out=t)
-    result: Array = t * t * (3 - 2 * t)
+    # In place: at this size every temporary array costs as much as the arithmetic.
+    result: Array = t * -2
+    result += 3
+    t *= t
+    result *= t
     return result
 
 
