@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser import complaints
 
 WEB = Path(__file__).parents[1] / "service" / "web"
 PREFIX = "/hospital/enteron"
@@ -99,8 +102,18 @@ def text(browser: Chrome, name: str) -> str:
     return browser.find_element(By.ID, name).text
 
 
-def wait_for(browser: Chrome, name: str, words: str) -> None:
-    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda _: words in text(browser, name))
+def mark_words(browser: Chrome) -> list[str]:
+    """Letter and probability of each mark above the picture; Selenium reads no text of SVG."""
+    script = "return [...document.querySelectorAll('#marks text')].map((mark) => mark.textContent)"
+    return [words.replace("\u202f", " ") for words in browser.execute_script(script)]
+
+
+def wait_for(browser: Chrome, name: str, words: str, *, within_s: float = 20) -> None:
+    try:
+        WebDriverWait(browser, within_s, poll_frequency=0.05).until(lambda _: words in text(browser, name))
+    except TimeoutException:
+        said = {place: text(browser, place) for place in (name, "state", "trouble")}
+        raise AssertionError(f"{words!r} is not in {said}; {complaints(browser)}") from None
 
 
 def sign_in(browser: Chrome, site: Site) -> None:
@@ -109,7 +122,12 @@ def sign_in(browser: Chrome, site: Site) -> None:
 
 
 def with_person(site: Site) -> None:
-    me = {"principal_id": "1", "name": "Dr <b>Bold</b>", "roles": ["clinician"], "permissions": ["frames:write"]}
+    me = {
+        "principal_id": "1",
+        "name": "Dr <b>Bold</b>",
+        "roles": ["clinician"],
+        "permissions": ["frames:write"],
+    }
     site.answer("me", me)
     site.answer("models", {"items": [], "next_cursor": None})
     site.answer("jobs?kind=analysis&limit=12", {"items": [], "next_cursor": None})

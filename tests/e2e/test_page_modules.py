@@ -176,3 +176,38 @@ def test_help_lists_the_keys_beside_the_page(browser: Chrome, site: Site) -> Non
     assert main.rect["x"] + main.rect["width"] <= panel.rect["x"]
     browser.find_element(By.TAG_NAME, "body").send_keys("?")
     assert not panel.is_displayed()
+
+
+def test_dropped_files_are_told_by_their_bytes(browser: Chrome, site: Site) -> None:
+    with_person(site)
+    sign_in(browser, site)
+    wait_for(browser, "state", "No frames chosen")
+    run_script(
+        browser,
+        """
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array([0x49, 0x49, 0x2a, 0])], 'a.jpg'));
+        transfer.items.add(new File(['words'], 'b.png', { type: 'image/png' }));
+        document.getElementById('drop').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));
+        """,
+    )
+    wait_for(browser, "state", "2 files chosen, 9 B")
+    tray = text(browser, "tray")
+    assert "TIFF: shown after reading" in tray
+    assert "not an image or a zip: will be reported" in tray
+
+
+def test_more_than_64_mb_are_refused_before_they_are_sent(browser: Chrome, site: Site) -> None:
+    with_person(site)
+    sign_in(browser, site)
+    wait_for(browser, "state", "No frames chosen")
+    run_script(
+        browser,
+        """
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(65 * 2 ** 20)], 'a.zip'));
+        document.getElementById('drop').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));
+        """,
+    )
+    wait_for(browser, "intake-error", "More than 64 MB in one go")
+    assert not browser.find_element(By.ID, "read").is_enabled()

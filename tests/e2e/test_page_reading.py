@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import complaints
-from tests.page_site import Site, sign_in, text, wait_for, with_person
+from tests.page_site import Site, mark_words, sign_in, text, wait_for, with_person
 
 # One transparent pixel.
 PNG = base64.b64decode(
@@ -130,10 +130,7 @@ def wait_until(browser: Chrome, condition: Any) -> None:
 def test_first_frame_with_findings_is_shown_with_its_marks(browser: Chrome, site: Site) -> None:
     open_reading(browser, site)
     assert text(browser, "card-title") == "Frame 2"
-    marks = browser.execute_script(
-        "return [...document.querySelectorAll('#marks text')].map((m) => m.textContent)"
-    )
-    assert [mark.replace("\u202f", " ") for mark in marks] == ["P 93 %", "B 60 %"]
+    assert mark_words(browser) == ["P 93 %", "B 60 %"]
     assert "trained on synthetic frames" in text(browser, "findings")
     assert "blurred" in text(browser, "frame-facts")
     assert "Angioectasia is not a class" in text(browser, "not-a-class")
@@ -171,10 +168,7 @@ def test_map_and_bracket_are_hidden_where_they_were_measured_to_mislead(browser:
     open_reading(browser, site, pointing={"polyp": 0.31, "bleeding": 0.9})
     assert "only 31" in text(browser, "map-note")
     assert not browser.find_element(By.ID, "toggle-map").is_enabled()
-    marks = browser.execute_script(
-        "return [...document.querySelectorAll('#marks text')].map((m) => m.textContent[0])"
-    )
-    assert marks == ["B"]
+    assert mark_words(browser) == ["B 60 %"]
 
 
 def test_o_hides_every_mark(browser: Chrome, site: Site) -> None:
