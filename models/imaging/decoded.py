@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from models.events import Event, Progress
 from models.imaging.datasets import FramesDataset
@@ -126,5 +127,9 @@ def peak_in_lesion(
 
 
 def _on_grid(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    grey = np.repeat(region[:, :, None].astype(np.uint8) * 255, 3, axis=2)
-    return fit_square(grey, COVERAGE_GRID)[:, :, 0]
+    height, width = region.shape
+    side = max(height, width)
+    left, top = SquareMap(width, height, COVERAGE_GRID).pad_px
+    square = np.zeros((side, side), np.uint8)
+    square[top : top + height, left : left + width] = region * np.uint8(255)
+    return np.array(Image.fromarray(square).resize((COVERAGE_GRID, COVERAGE_GRID), Image.Resampling.BOX))

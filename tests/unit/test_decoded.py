@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from models.imaging.datasets import Box
+from models.imaging.decoded import COVERAGE_GRID, lesion_regions, peak_in_lesion, read_coverage
+
+
+class Boxed:
+    """A dataset of two 640 x 320 frames; the first has two boxes of one label."""
+
+    def sizes_px(self):
+        return np.array([[640, 320], [640, 320]])
+
+    def masks(self, ordinal):
+        return ()
+
+    def boxes(self, ordinal):
+        return (Box("polyp", 0, 0, 80, 40), Box("polyp", 320, 160, 40.4, 20)) if ordinal == 0 else ()
+
+
+def test_coverage_is_the_share_of_each_cell_of_the_padded_square():
+    coverage = read_coverage(Boxed(), np.arange(2), ("bleeding", "polyp"))
+    assert coverage.known_NK.tolist() == [[False, True], [False, False]]
+    share = coverage.share_NKGG[0, 1] / 255
+    assert share.shape == (COVERAGE_GRID, COVERAGE_GRID)
+    # 20 px a cell, 160 px (8 cells) of padding above.
+    assert share[8:10, 0:4].tolist() == [[1.0] * 4] * 2
+    assert share[16, 16:18].tolist() == [1.0, 1.0]
+    assert share.sum() == 8 + 2
+    assert coverage.share_NKGG[1].max() == 0
+
+
+def test_labels_that_are_not_learnt_have_no_coverage():
+    assert read_coverage(Boxed(), np.arange(2), ("bleeding",)) is None
+
+
+def test_every_box_is_a_region():
+    assert [(label, int(region.sum())) for label, region in lesion_regions(Boxed(), 0)] == [
+        ("polyp", 80 * 40),
+        ("polyp", 40 * 20),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("peak_xy", "inside"),
+    [
+        ((3, 18), True),
+        ((7.9, 16.5), True),
+        ((34, 33), True),
+        ((9, 18), False),
+        ((34, 35), False),
+        ((3, 5), True),
+    ],
+)
+def test_a_peak_is_looked_up_in_the_frame(peak_xy, inside):
+    # In a square of 64 the frame is a tenth of its size, below 16 px of padding.
+    hit, share = peak_in_lesion(Boxed(), 0, label="polyp", peak_xy=peak_xy, size_px=64)
+    assert hit is inside
+    assert share == pytest.approx((80 * 40 + 40 * 20) / (640 * 320))
+
+
+def test_without_a_drawn_lesion_there_is_no_answer():
+    assert peak_in_lesion(Boxed(), 1, label="polyp", peak_xy=(1, 1), size_px=64) is None
+    assert peak_in_lesion(Boxed(), 0, label="bleeding", peak_xy=(1, 1), size_px=64) is None
