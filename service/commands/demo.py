@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from service.commands.training import measured, watch_training
 
 if TYPE_CHECKING:
     from service.client.client import Enteron
-    from service.client.resources import ModelVersion
+    from service.client.resources import Job, ModelVersion
 
 MODEL = "lesion-detector"
 BACKBONE = "resnet18"
@@ -41,19 +42,57 @@ class Drawn:
     truth: Mapping[str, bool]
 
 
+class Steps:
+    """The demo's jobs by name, kept in a file: a demo that was broken off goes on with them."""
+
+    def __init__(self, client: "Enteron", terminal: Terminal, kept: Path) -> None:
+        self._client = client
+        self._terminal = terminal
+        self._kept = kept
+
+    def result(self, what: str, submit: Callable[[], "Job"]) -> Mapping[str, Any]:
+        """The result of the step's job: of the one that was begun, unless it failed; else of a new one."""
+        job = self._begun(what) or self._begin(what, submit)
+        if job["kind"] == "training":
+            ended = watch_training(self._client, self._terminal, job)
+        else:
+            ended = follow(self._client, self._terminal, job, what)
+        return ended["result"] or {}
+
+    def _begun(self, what: str) -> "Job | None":
+        from service.client.errors import Refused
+
+        job_id = self._read().get(what)
+        try:
+            job = self._client.job(job_id) if job_id else None
+        except Refused:  # the installation is another one by now
+            return None
+        return None if job is None or job["state"] in {"failed", "cancelled"} else job
+
+    def _begin(self, what: str, submit: Callable[[], "Job"]) -> "Job":
+        job = submit()
+        self._kept.write_text(json.dumps({**self._read(), what: job["id"]}))
+        return job
+
+    def _read(self) -> dict[str, str]:
+        read: dict[str, str] = json.loads(self._kept.read_text()) if self._kept.exists() else {}
+        return read
+
+
 def run_demo(client: "Enteron", terminal: Terminal, folder: Path) -> tuple[dict[str, Any], list[Table | str]]:
     """Make a champion unless there is one, read unseen frames, check what was found; for JSON and for people.
 
-    `folder` keeps the unseen frames, so that a second start need not draw them again, and the heat maps.
+    `folder` keeps what need not be made twice: which jobs were begun, the unseen frames; and the heat maps.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    steps = Steps(client, terminal, folder / "jobs.json")
     if not has_champion(client):
-        version = make_champion(client, terminal)
+        version = make_champion(client, steps)
         terminal.say(*measured(version["metrics"]))
         check_version(version)
         client.promote(MODEL, version["version"], reason=REASON)
         terminal.say(f"{MODEL}:{version['version']} is now in use")
-    drawn = pick(unseen_frames(client, terminal, folder / "unseen.zip"))
+    drawn = pick(unseen_frames(client, steps, folder / "unseen.zip"))
     analysis_id = read(client, terminal, drawn)
     analysis, frames = client.analysis(analysis_id), client.frames(analysis_id)
     check_findings(frames, drawn)
@@ -67,24 +106,31 @@ def has_champion(client: "Enteron") -> bool:
     return any(model["name"] == MODEL and "champion" in model["aliases"] for model in client.list_models())
 
 
-def make_champion(client: "Enteron", terminal: Terminal) -> "ModelVersion":
+def make_champion(client: "Enteron", steps: Steps) -> "ModelVersion":
     """Draw frames, ingest them, train."""
-    job = client.synthesize(seed=TRAIN_SEED, frames=TRAIN_FRAMES, domain="train")
-    file_id = _result(follow(client, terminal, job, "Drawing frames to learn from"))["file_id"]
-    job = client.add_dataset("demo-frames", [file_id], format="synthetic")
-    dataset_id = _result(follow(client, terminal, job, "Checking them"))["dataset_id"]
-    job = client.train(MODEL, dataset_id, backbone=BACKBONE, params=PARAMS)
-    trained = _result(watch_training(client, terminal, job))
+    drawn = steps.result(
+        "Drawing frames to learn from",
+        lambda: client.synthesize(seed=TRAIN_SEED, frames=TRAIN_FRAMES, domain="train"),
+    )
+    dataset = steps.result(
+        "Checking them", lambda: client.add_dataset("demo-frames", [drawn["file_id"]], format="synthetic")
+    )
+    trained = steps.result(
+        "Training",
+        lambda: client.train(MODEL, dataset["dataset_id"], backbone=BACKBONE, params=PARAMS),
+    )
     return client.model_version(trained["model"], trained["version"])
 
 
-def unseen_frames(client: "Enteron", terminal: Terminal, kept: Path) -> list[Drawn]:
+def unseen_frames(client: "Enteron", steps: Steps, kept: Path) -> list[Drawn]:
     """Frames of other hues, textures and shapes than those learnt from, by another seed."""
     if not kept.exists():
-        job = client.synthesize(seed=UNSEEN_SEED, frames=UNSEEN_FRAMES, domain="test")
-        file_id = _result(follow(client, terminal, job, "Drawing unseen frames"))["file_id"]
+        drawn = steps.result(
+            "Drawing unseen frames",
+            lambda: client.synthesize(seed=UNSEEN_SEED, frames=UNSEEN_FRAMES, domain="test"),
+        )
         draft = kept.with_suffix(".new")
-        client.download(file_id, draft)
+        client.download(drawn["file_id"], draft)
         draft.replace(kept)
     with zipfile.ZipFile(kept) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("labels.csv").decode())))
@@ -111,7 +157,7 @@ def read(client: "Enteron", terminal: Terminal, frames: Sequence[Drawn]) -> str:
         for path, frame in zip(paths, frames, strict=True):
             path.write_bytes(frame.data)
         job = client.analyze(paths, model=MODEL)
-    return str(_result(follow(client, terminal, job, "Reading unseen frames"))["analysis_id"])
+    return str((follow(client, terminal, job, "Reading unseen frames")["result"] or {})["analysis_id"])
 
 
 def check_version(version: "ModelVersion") -> None:
@@ -148,8 +194,3 @@ def agreement(frames: Sequence[Mapping[str, Any]], drawn: Sequence[Drawn]) -> fl
         for finding in frame["findings"]
     ]
     return sum(right) / len(right) if right else 0.0
-
-
-def _result(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    result: Mapping[str, Any] = job["result"]
-    return result

@@ -1,0 +1,192 @@
+"""`enteron up` as a person has it: real processes, Ctrl-C, kill -9, a taken port, and the demo in small."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client.client import Enteron, saved_access
+from service.commands import demo, problems
+from service.commands.terminal import Terminal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+PATIENCE_S = 240.0
+
+
+class Up:
+    """One home folder, in which `enteron up` is started and ended, and other commands are run."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ENTERON_")}
+        self.environment = {**kept, "ENTERON_HOME": str(home)}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start it and wait for what it prints when it is ready."""
+        output = self.home.with_suffix(".json")
+        with output.open("wb") as out, self.said.open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service.cli", "up", "--json"],
+                stdout=out,
+                stderr=err,
+                env=self.environment,
+            )
+        eventually(lambda: output.read_bytes().endswith(b"}\n") or self.process.poll() is not None)
+        access: dict[str, Any] = json.loads(output.read_bytes())
+        return access
+
+    @property
+    def said(self) -> Path:
+        return self.home.with_suffix(".err")
+
+    def end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def run(self, *arguments: str) -> tuple[int, Any]:
+        """Another command in the same folder; its exit code and JSON."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "service.cli", *arguments, "--json"],
+            env=self.environment,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return ended.returncode, json.loads(ended.stdout or b"null")
+
+    def left(self) -> list[str]:
+        """Command lines of processes that belong to this folder."""
+        return [line for line in map(self._belonging, Path("/proc").glob("[0-9]*")) if line]
+
+    def _belonging(self, process: Path) -> str:
+        mark = str(self.home).encode()
+        try:
+            command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            cwd = os.fsencode((process / "cwd").readlink())
+        except OSError:
+            return ""
+        belongs = mark in command or mark in environment or cwd.startswith(mark)
+        return command.replace(b"\0", b" ").decode() if belongs else ""
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    made = Up(tmp_path_factory.mktemp("up") / "home")
+    made.start()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.end(signal.SIGTERM)
+
+
+def test_the_doctor_finds_nothing_wrong(up: Up) -> None:
+    code, checks = up.run("doctor")
+    assert {check["name"]: check["found"] for check in checks if not check["ok"]} == {}
+    assert code == problems.OK
+
+
+def test_a_second_one_in_the_folder_is_refused(up: Up) -> None:
+    code, said = up.run("up")
+    assert code == problems.PROBLEM
+    assert "already runs" in said["error"]["detail"]
+
+
+def test_the_saved_key_may_do_everything_but_administration(up: Up) -> None:
+    access = saved_access(up.home)
+    with Enteron(access["url"], access["key"]) as client:
+        assert sorted(client.me()["roles"]) == ["analyst", "clinician", "engineer", "ops"]
+
+
+def test_a_revoked_key_opens_nothing(up: Up) -> None:
+    code, made = up.run("key", "create", "--role", "clinician", "--role", "ops", "--days", "1")
+    assert code == problems.OK
+    with Enteron(saved_access(up.home)["url"], made["key"]) as client:
+        client.workers()
+    assert up.run("key", "revoke", made["id"])[0] == problems.OK
+    listed = {key["id"]: key["revoked_at"] for key in up.run("key", "list")[1]}
+    assert listed[made["id"]] is not None
+    environment = up.environment
+    up.environment = {
+        **environment,
+        "ENTERON_API_KEY": made["key"],
+        "ENTERON_API_URL": saved_access(up.home)["url"],
+    }
+    try:
+        # The API may honour a key it has just seen for some seconds more.
+        eventually(lambda: up.run("job", "list")[0] == problems.REFUSED)
+    finally:
+        up.environment = environment
+
+
+def test_the_demo_goes_from_nothing_to_findings(
+    up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In small, so that it proves the path and not the model."""
+    monkeypatch.setattr(demo, "TRAIN_FRAMES", 96)
+    monkeypatch.setattr(demo, "UNSEEN_FRAMES", 24)
+    monkeypatch.setattr(demo, "BACKBONE", "resnet10")
+    monkeypatch.setattr(demo, "PARAMS", {"backbone_params": {"width": 0.125}, "epochs": 1, "size_px": 64})
+    monkeypatch.setattr(demo, "LEAST_MEAN_AUC", 0.0)
+    monkeypatch.setattr(demo, "LEAST_AGREEMENT", 0.0)
+    access = saved_access(up.home)
+    with Enteron(access["url"], access["key"]) as client:
+        value, shown = demo.run_demo(client, Terminal(), tmp_path)
+        again, _ = demo.run_demo(client, Terminal(), tmp_path)
+        trainings = client.jobs(kind="training")
+        findings = client.findings(value["analysis"]["id"])
+    assert len(value["frames"]) == len(again["frames"]) > 0
+    assert len(trainings) == 1
+    assert set(findings["label"]) == {"polyp", "bleeding", "inflammatory", "content"}
+    assert findings["probability"].between(0, 1).all()
+    assert len(list((tmp_path / "overlays").iterdir())) == findings["positive"].sum()
+    assert any("not for diagnosis" in str(item).lower() for item in shown)
+
+
+def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
+    before = saved_access(up.home)
+    jobs = up.run("job", "list")[1]
+    assert len(up.left()) > 5
+    assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    eventually(lambda: not up.left())
+    access = up.start()
+    assert access["key"] == before["key"]
+    assert [job["id"] for job in up.run("job", "list")[1]] == [job["id"] for job in jobs]
+
+
+def test_ctrl_c_ends_all_and_the_next_start_takes_another_port_if_it_must(up: Up) -> None:
+    port = int(saved_access(up.home)["url"].rpartition(":")[2])
+    assert up.end(signal.SIGINT) == 0
+    assert up.left() == []
+    assert "Stopped. The data is kept." in up.said.read_text()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        access = up.start()
+    assert int(access["url"].rpartition(":")[2]) > port
+    assert f"Port {port} is taken" in up.said.read_text()
+    assert up.end(signal.SIGTERM) == 0
+
+
+def test_without_it_commands_say_what_to_do(tmp_path: Path) -> None:
+    elsewhere = Up(tmp_path / "home")
+    elsewhere.environment["ENTERON_API_URL"] = "http://127.0.0.1:9"
+    assert elsewhere.run("job", "list")[0] == problems.UNREACHABLE
+    assert elsewhere.run("key", "list")[0] == problems.UNREACHABLE
+    elsewhere.environment["ENTERON_HOMME"] = "x"
+    assert elsewhere.run("migrate")[0] == problems.USAGE
