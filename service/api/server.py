@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import connections, logs
@@ -13,6 +14,7 @@ from service.settings import Limits, Settings
 HEAD_BYTES = 64 << 10  # of a request line and headers, before the application sees them and says 431
 HEAD_S = 10.0
 KEEP_ALIVE_S = 75
+SHUTDOWN_S = 5
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -62,23 +64,25 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+def config(app: FastAPI, **place: Any) -> uvicorn.Config:
+    """How the application is served, wherever: on a port of the settings, or on a socket of a test's."""
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        **place,
+    )
+
+
 def run(settings: Settings, limits: Limits) -> None:
     """Serve until SIGTERM or Ctrl-C; open requests get a few seconds to end."""
     logs.configure(settings.log_level)
     engine = connections.engine(settings, "api", pool_size=settings.api_threads + SPARE_CONNECTIONS)
     app = create_app(settings, engine, connections.objects(settings), limits=limits)
-    uvicorn.run(
-        app,
-        host=settings.api_host,
-        port=settings.api_port,
-        http=BoundedProtocol,
-        ws="none",
-        loop="auto",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=True,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,
-    )
+    uvicorn.Server(config(app, host=settings.api_host, port=settings.api_port)).run()

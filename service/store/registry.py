@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, insert, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -101,7 +102,7 @@ def find_model(session: Session, name: str) -> ModelRow | None:
 
 def models(session: Session, *, limit: int, after: str | None) -> list[ModelRow]:
     """By name."""
-    query = _models().order_by(Model.name, _OWN_FIRST).distinct(Model.name).limit(limit)
+    query = _models().ext(distinct_on(Model.name)).order_by(Model.name, _OWN_FIRST).limit(limit)
     if after is not None:
         query = query.where(Model.name > after)
     return [ModelRow(*row) for row in session.execute(query)]

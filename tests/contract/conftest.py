@@ -1,5 +1,6 @@
 """The application behind its own server on loopback, on a real database, with keys for every role."""
 
+import io
 import json
 import secrets
 import socket
@@ -13,13 +14,15 @@ from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from sqlalchemy import text
 
 from service.api.app import create_app
-from service.api.server import BoundedProtocol
+from service.api.server import config
 from service.domain.access import Role
 from service.domain.ids import DEFAULT_TENANT_ID
+from service.logs import keep_listed
 from service.settings import Limits, Settings
 from service.store.objects import ObjectStore
 from service.store.session import unit_of_work
@@ -84,10 +87,7 @@ class Api:
 def serving(app) -> Iterator[int]:
     """The application under the server it runs under in earnest; gives the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, http=BoundedProtocol, ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -99,7 +99,18 @@ def serving(app) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def api_factory(servers, tmp_path_factory) -> Callable[[Database], Iterator[Api]]:
+def log_lines() -> io.StringIO:
+    """What the application logs, as it logs it in earnest."""
+    lines = io.StringIO()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, keep_listed, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(lines),
+    )
+    return lines
+
+
+@pytest.fixture(scope="session")
+def api_factory(servers, log_lines, tmp_path_factory) -> Callable[[Database], Iterator[Api]]:
     def build(database: Database, **limits) -> Iterator[Api]:
         folder: Path = tmp_path_factory.mktemp("api")
         pepper = folder / "pepper"
