@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.domain.access import Principal
 from service.domain.errors import Conflict, FieldError, InvalidInput, ModelRefused, NotFound
+from service.domain.ids import SYSTEM_TENANT_ID
 from service.domain.jobs import Kind
 from service.domain.registry import Reference, check_spec
 from service.store import audit
@@ -77,7 +78,7 @@ def promote(
     session: Session, principal: Principal, name: str, alias: str, *, version: int, reason: str
 ) -> PromotionView:
     """Point the alias at a version; who did it and why is kept for good."""
-    model = _own_model(session, name)
+    model = _movable_model(session, principal, name)
     target = store.version(session, model.id, version)
     if target is None:
         raise InvalidInput(
@@ -90,7 +91,7 @@ def promote(
 
 def rollback(session: Session, principal: Principal, name: str, alias: str, *, reason: str) -> PromotionView:
     """Point the alias at the version before the present one; each further call goes one step further back."""
-    model = _own_model(session, name)
+    model = _movable_model(session, principal, name)
     store.current(session, model.id, alias)
     earlier = _before_current(store.promotions(session, model.id, limit=_HISTORY, alias=alias))
     if earlier is None:
@@ -163,9 +164,9 @@ def _model(session: Session, name: str) -> ModelRow:
     return found
 
 
-def _own_model(session: Session, name: str) -> ModelRow:
+def _movable_model(session: Session, principal: Principal, name: str) -> ModelRow:
     model = _model(session, name)
-    if model.shared:
+    if model.shared and principal.tenant_id != SYSTEM_TENANT_ID:
         raise Conflict(
             "A shared model is the same for everybody; import it to move its aliases.", code="shared"
         )
