@@ -23,12 +23,12 @@ class Limits(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    max_json_bytes: int = 1 * MIB
-    max_multipart_bytes: int = 64 * MIB
-    max_multipart_parts: int = 1_000
+    max_json_bytes: int = Field(default=1 * MIB, description="A JSON body.")
+    max_multipart_bytes: int = Field(default=64 * MIB, description="A multipart body, all parts together.")
+    max_multipart_parts: int = Field(default=1_000, description="Parts of a multipart body.")
     max_file_bytes: int = Field(default=16 << 30, description="A raw streamed upload.")
-    max_frame_bytes: int = 16 * MIB
-    max_page_size: int = 200
+    max_frame_bytes: int = Field(default=16 * MIB, description="One image.")
+    max_page_size: int = Field(default=200, description="Items of a page of a list.")
     max_queued_jobs: int = Field(default=10_000, description="Per tenant; more answers 429.")
 
 
@@ -37,35 +37,48 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    home: Path = Path(".enteron")
-    database_url: str | None = Field(default=None, description="Without user and password.")
-    database_password_file: Path | None = None
-    role_passwords_dir: Path | None = Field(
-        default=None, description="For `enteron bootstrap`: one file per role, named owner, api, worker ..."
+    home: Path = Field(default=Path(".enteron"), description="Data, logs and caches; private to its owner.")
+    database_url: str | None = Field(
+        default=None, description="Without user and password; unset: the embedded PostgreSQL."
     )
-    redis_url: str | None = None
-    redis_password_file: Path | None = None
+    database_password_file: Path | None = Field(
+        default=None, description="Password of the role that the command connects as."
+    )
+    role_passwords_dir: Path | None = Field(
+        default=None,
+        description="For `enteron bootstrap`: one file per role, `owner_password`, `api_password` ...",
+    )
+    redis_url: str | None = Field(default=None, description="Without password; unset: the embedded Redis.")
+    redis_password_file: Path | None = Field(default=None, description="Password of Redis, if it wants one.")
     object_store_url: str | None = Field(default=None, description="file:///..., s3://bucket/prefix, ...")
     key_pepper_file: Path | None = Field(default=None, description="Secret that keys the hashes of API keys.")
 
-    api_host: str = "127.0.0.1"
-    api_port: int = 8400
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(default=8400, description="Port the API listens on.")
     root_path: str = Field(default="", description="Path prefix when a proxy strips one.")
-    api_threads: int = 16
+    api_threads: int = Field(default=16, description="Requests handled at once; also the connections kept.")
 
-    worker_queues: str = "interactive,batch,train,ehr"
+    worker_queues: str = Field(default="interactive,batch,train,ehr", description="Queues a worker serves.")
     worker_batch_size: int = Field(default=32, description="Jobs one claim may take, interactive queue.")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    sandbox_network: Literal["required", "best-effort"] = "best-effort"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models run; auto takes CUDA where there is one."
+    )
+    sandbox_network: Literal["required", "best-effort"] = Field(
+        default="best-effort", description="Whether to refuse a decoder that could reach a network."
+    )
     allow_fault_injection: bool = Field(default=False, description="Lets selftest jobs crash on purpose.")
 
-    lease_s: float = 30.0
-    reap_every_s: float = 5.0
-    redispatch_s: float = 30.0
-    cancel_grace_s: float = 5.0
+    lease_s: float = Field(
+        default=30.0, description="How long a worker may be silent before its job is taken."
+    )
+    reap_every_s: float = Field(default=5.0, description="How often silent workers are looked for.")
+    redispatch_s: float = Field(default=30.0, description="When a job nobody claimed is sent again.")
+    cancel_grace_s: float = Field(default=5.0, description="Time a cancelled job has to stop by itself.")
     drain_grace_s: float = Field(default=20.0, description="Less than the time between SIGTERM and SIGKILL.")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug also shows what libraries print in the runner."
+    )
 
     @property
     def timers(self) -> Timers:
