@@ -6,6 +6,7 @@ claim that skips the locked row. Two threads, so that a hanging broker never kee
 
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class CeleryPublisher:
 
     def _reset(self) -> None:
         self._producer = None
-        self._connection.collapse()
+        self._connection.collect()
         self._connection = self._app.connection_for_write()
 
 
@@ -104,23 +105,23 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._broken = False
         self._random = random.Random(self.seed)
         self._windows: Mapping[str, int] = {}
         self._windows_at = -1e9
 
-    def run(self) -> None:
-        """Work until `stop`; outages of either server are waited out."""
+    def run(self) -> bool:
+        """Work until `stop`; outages of either server are waited out. False when a loop broke."""
         threads = [
-            threading.Thread(
-                target=self._loop, args=(self.dispatch, self._dispatch_pause_s), name="dispatch"
-            ),
-            threading.Thread(target=self._reap_loop, name="reap"),
+            threading.Thread(target=self._guard, args=(loop,), name=name)
+            for name, loop in (("dispatch", self._dispatch_loop), ("reap", self._reap_loop))
         ]
         for thread in threads:
             thread.start()
         self._stop.wait()
         for thread in threads:
             thread.join()
+        return not self._broken
 
     def stop(self) -> None:
         self._stop.set()
@@ -158,8 +159,18 @@ class Dispatcher:
             queue: size for queue, size in self._windows.items() if self.publisher.backlog(queue) < 2 * size
         }
 
-    def _dispatch_pause_s(self, sent: int) -> float:
-        return self.pace.busy_s if sent else self.pace.idle_s
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """A loop that ends by a mistake of ours ends the process: half a dispatcher helps nobody."""
+        try:
+            loop()
+        except Exception as problem:
+            log.error("loop_broke", exception=type(problem).__name__)
+            self._broken = True
+        finally:
+            self._stop.set()
+
+    def _dispatch_loop(self) -> None:
+        self._loop(self.dispatch, lambda sent: self.pace.busy_s if sent else self.pace.idle_s)
 
     def _loop(self, turn: Callable[[], int], pause_s: Callable[[int], float]) -> None:
         failures = 0
@@ -211,8 +222,8 @@ def windows(live: Sequence[workers.WorkerInfo]) -> dict[str, int]:
     return {queue: max(SMALLEST_WINDOW, 2 * count) for queue, count in slots.items()}
 
 
-def main() -> None:
-    """Composition root of `enteron dispatcher`: runs until SIGTERM or SIGINT."""
+def main() -> int:
+    """Composition root of `enteron dispatcher`: runs until SIGTERM or SIGINT; returns the exit status."""
     used = settings.load()
     logs.configure(used.log_level)
     engine = connections.engine(used, "dispatcher", pool_size=2)
@@ -221,10 +232,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())
     log.info("dispatcher_started")
-    dispatcher.run()
+    whole = dispatcher.run()
     engine.dispose()
     log.info("dispatcher_stopped")
+    return 0 if whole else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

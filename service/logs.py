@@ -26,6 +26,7 @@ WORDS = frozenset(
         "logger",
         "method",
         "operation",
+        "place",
         "queue",
         "route",
         "state",
@@ -54,6 +55,7 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(PlaceFormatter())
     # Libraries' chatter below a warning tells nothing once its text is dropped.
+    logging.captureWarnings(True)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
 
 

@@ -1,22 +1,22 @@
 """The real stack for the fault tests: servers of one's own, a dispatcher and workers as processes."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import redis
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.domain.access import Principal, Role
+from service.domain.errors import Unavailable
 from service.domain.ids import DEFAULT_TENANT_ID, new_id
 from service.domain.jobs import Kind, Queue, State
 from service.embedded import Embedded
@@ -56,22 +56,39 @@ class Stack:
             yield session
 
     def start(self, module: str, *arguments: str, role: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=self.environment(role),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / f"{module}.log").open("ab"),
-            start_new_session=True,
-        )
+        with (self.folder / f"{module}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service.attached", str(os.getpid()), "0", module, *arguments],
+                env=self.environment(role),
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
         self.processes.append(process)
         return process
 
-    def dispatcher(self) -> subprocess.Popen[bytes]:
-        return self.start("service.dispatch", role="dispatcher")
+    def worker(self) -> subprocess.Popen[bytes]:
+        """One that lives: starting costs seconds, so what a test has left alive serves the next."""
+        return self.workers(1)[0]
 
-    def worker(self, queues: str = "interactive,batch") -> subprocess.Popen[bytes]:
-        return self.start("workers", "--cold", "--queues", queues, role="worker")
+    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        arguments = ["--cold", "--queues", "interactive,batch"]
+        while len(self._alive("workers")) < count:
+            self.start("workers", *arguments, role="worker")
+        return self._alive("workers")[:count]
+
+    def dispatchers(self, count: int) -> None:
+        while len(self._alive("service.dispatch")) < count:
+            self.start("service.dispatch", role="dispatcher")
+
+    def no_worker(self) -> None:
+        for process in self._alive("workers"):
+            process.terminate()
+            process.wait(timeout=PATIENCE_S)
+
+    def _alive(self, module: str) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self.processes if module in process.args and process.poll() is None]
 
     def environment(self, role: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ENTERON_")}
@@ -91,11 +108,21 @@ class Stack:
             process.kill()
             process.wait()
         self.api.dispose()
+        self.redis.close()
 
-    def submit(self, kind: Kind = Kind.SELFTEST, *, queue: Queue | None = None, **spec: Any) -> UUID:
+    def submit(
+        self,
+        *,
+        queue: Queue | None = None,
+        parent_id: UUID | None = None,
+        state: State = State.QUEUED,
+        **spec: Any,
+    ) -> UUID:
+        body = {"steps": 1, "step_s": 0, **spec}
         with self.session() as session:
-            body = {"steps": 1, "step_s": 0, **spec}
-            return jobs.submit(session, self.person, kind, body, queue=queue).id
+            return jobs.submit(
+                session, self.person, Kind.SELFTEST, body, queue=queue, parent_id=parent_id, state=state
+            ).id
 
     def view(self, job_id: UUID) -> jobs.JobView:
         with self.session() as session:
@@ -112,11 +139,12 @@ class Stack:
     def until(self, what: Callable[[], Any]) -> Any:
         """Wait for something true; a wait that lasts too long is the failure of the test."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (found := what()):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {PATIENCE_S} s\n{self.logs()}")
+        while time.monotonic() < deadline:
+            with suppress(Unavailable):
+                if found := what():
+                    return found
             time.sleep(0.02)
-        return found
+        raise AssertionError(f"not within {PATIENCE_S} s\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log"))
@@ -135,24 +163,25 @@ class Stack:
             events = jobs.events(session, self.person, job_id)
         return [event.code.removeprefix("state.") for event in events if event.code.startswith("state.")]
 
+    @cached_property
     def redis(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.servers.redis.socket))
 
     def runner_of(self, worker: subprocess.Popen[bytes]) -> int:
         return int(children(worker.pid)[0])
 
-    def worker_rows(self) -> int:
+    def worker_states(self) -> list[str]:
         with self.session() as session:
-            live = "SELECT count(*) FROM worker WHERE state <> 'stopped' AND beat_at > now() - interval '2 s'"
-            return int(session.scalar(text(live)) or 0)
+            return list(session.scalars(text("SELECT state FROM worker ORDER BY started_at")))
 
 
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-    os.kill(pid, number)
-
-
-__all__ = ["ROOT", "Stack", "State", "children", "kill", "psycopg"]
+def gone(pid: int) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

@@ -5,8 +5,9 @@ and the runner is a process of its own anyway. Time limits and recycling of the 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from time import sleep
 
+import structlog
 from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.worker import state
@@ -14,19 +15,36 @@ from celery.worker import state
 from service import broker
 from service.domain.jobs import TASKS
 
-Ring = Callable[..., None]
+log = structlog.get_logger()
+
+Ring = Callable[[str], None]
+PAUSE_S = 1.0
 
 
 def build(broker_url: str, ring: Ring) -> Celery:
     """Register the engine under every task name; a message for another name is dropped by Celery."""
     app = broker.make_app(broker_url)
     for name in TASKS.values():
-        app.task(name=name, ignore_result=True)(_named(ring))
+        app.task(name=name, ignore_result=True, Strategy="workers.message:strict")(_named(ring))
     return app
 
 
-def worker(app: Celery, queues: Sequence[str], *, name: str) -> Worker:
+def run(app: Celery, queues: Sequence[str], *, name: str) -> None:
+    """Take messages until a signal asks for the end.
+
+    Garbage in the broker can break Celery's consumer; it is then made anew, without losing the slot.
+    """
     signals.setup_logging.connect(_keep_our_logging)
+    while True:
+        _worker(app, queues, name).start()
+        if draining():
+            return
+        log.error("consumer_broke")
+        state.reset_state()
+        sleep(PAUSE_S)
+
+
+def _worker(app: Celery, queues: Sequence[str], name: str) -> Worker:
     return app.Worker(
         hostname=name,
         pool="solo",
@@ -45,8 +63,8 @@ def draining() -> bool:
 
 def _named(ring: Ring) -> Ring:
     # Celery names tasks after functions and wraps each object once: every queue gets its own.
-    def enteron(*args: Any, **kwargs: Any) -> None:
-        ring(*args, **kwargs)
+    def enteron(job_id: str) -> None:
+        ring(job_id)
 
     return enteron
 

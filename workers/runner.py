@@ -4,20 +4,18 @@
 when the pipe closes. A warm one imports the models before it is asked for them, which takes seconds.
 """
 
-import ctypes
 import os
 import queue
 import re
 import resource
-import signal
 import sys
 import threading
 from contextlib import suppress
 
+from service.attached import die_with
 from workers import pipe, selftest
 from workers.operations import Answer, Header, Operation, Request
-
-_PR_SET_PDEATHSIG = 1
+from workers.place import place
 
 
 def ping(_request: Request) -> Answer:
@@ -88,23 +86,7 @@ def describe(problem: Exception) -> dict[str, str]:
         snake = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
         detail = getattr(problem, "message", None) or str(problem)
         return {"code": str(getattr(problem, "code", snake)), "detail": detail, "exception": kind.__name__}
-    return {"code": "internal_error", "detail": "", "exception": kind.__name__, "place": _place(problem)}
-
-
-def _place(problem: Exception) -> str:
-    trace = problem.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return ""
-    return f"{trace.tb_frame.f_globals.get('__name__', '')}:{trace.tb_lineno}"
-
-
-def die_with(parent: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent:  # it ended before the kernel was told
-        sys.exit(1)
+    return {"code": "internal_error", "detail": "", "exception": kind.__name__, "place": place(problem)}
 
 
 def main() -> None:

@@ -78,8 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         heart.start()
         log.info("worker_started", worker_id=str(who.worker_id))
         app = celery_app.build(connections.broker_url(settings), jobs.ring)
-        worker = celery_app.worker(app, who.queues, name=str(who.worker_id))
-        worker.start()
+        celery_app.run(app, who.queues, name=str(who.worker_id))
         log.info("worker_stopped", worker_id=str(who.worker_id))
     return 0
 

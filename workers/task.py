@@ -31,6 +31,7 @@ from service.store.session import unit_of_work
 from workers.bodies import BatchBody, Body
 from workers.claimed import RETRY_S, Claimed, Means, Outcome, Settlement
 from workers.interrupts import Cancelled, DeadlinePassed, Draining, Interrupt, Lost
+from workers.place import place
 from workers.runner_client import InterruptedBy, RunnerClient, RunnerDied, RunnerError, RunnerStalled
 
 log = structlog.get_logger()
@@ -62,14 +63,10 @@ class JobEngine:
         self._means = means
         self._house = house
 
-    def ring(self, *args: object, **kwargs: object) -> None:
-        """The Celery task. Arguments come from the broker: anything but one job id is dropped."""
-        job_id = parse_message(args, kwargs)
-        if job_id is None:
-            log.warning("message_refused")
-            return
+    def ring(self, job_id: str) -> None:
+        """The Celery task."""
         try:
-            self.handle(job_id)
+            self.handle(UUID(job_id))
         except Exception as problem:  # rows decide; a broken ring must not end the worker
             log.error("ring_failed", exception=type(problem).__name__)
 
@@ -272,16 +269,6 @@ def _log_end(job: Claimed, problem: Exception) -> None:
     fields: dict[str, Any] = {"job_id": str(job.job_id), "kind": job.kind, "fence": job.fence}
     code = getattr(problem, "code", None)
     name = getattr(problem, "exception", "") or type(problem).__name__
+    where = getattr(problem, "place", "") or place(problem)
     expected = isinstance(problem, Interrupt | ServiceError)
-    (log.info if expected else log.warning)("job_ended", exception=name, code=code, **fields)
-
-
-def parse_message(args: Sequence[object], kwargs: Mapping[str, object]) -> UUID | None:
-    """The job id, or None for anything else."""
-    match args:
-        case [str(text)] if not kwargs and len(text) == 36:
-            try:
-                return UUID(text)
-            except ValueError:
-                return None
-    return None
+    (log.info if expected else log.warning)("job_ended", exception=name, code=code, place=where, **fields)

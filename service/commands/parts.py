@@ -41,7 +41,7 @@ def dispatcher() -> None:
     from service import dispatch
 
     settings()
-    dispatch.main()
+    sys.exit(dispatch.main())
 
 
 def worker(
