@@ -28,7 +28,6 @@ class Limits(BaseSettings):
     max_multipart_parts: int = Field(default=1_000, description="Parts of a multipart body.")
     max_file_bytes: int = Field(default=16 << 30, description="A raw streamed upload.")
     max_frame_bytes: int = Field(default=16 * MIB, description="One image.")
-    max_page_size: int = Field(default=200, description="Items of a page of a list.")
     max_queued_jobs: int = Field(default=10_000, description="Per tenant; more answers 429.")
 
 
@@ -68,9 +67,7 @@ class Settings(BaseSettings):
     )
     allow_fault_injection: bool = Field(default=False, description="Lets selftest jobs crash on purpose.")
 
-    lease_s: float = Field(
-        default=30.0, description="How long a worker may be silent before its job is taken."
-    )
+    lease_s: float = Field(default=30.0, description="How long a worker may be silent and keep its job.")
     reap_every_s: float = Field(default=5.0, description="How often silent workers are looked for.")
     redispatch_s: float = Field(default=30.0, description="When a job nobody claimed is sent again.")
     cancel_grace_s: float = Field(default=5.0, description="Time a cancelled job has to stop by itself.")
