@@ -1,4 +1,4 @@
-"""The page served below a path prefix under the strict policy, with API answers that a test made up."""
+"""The page served below a path prefix under its real policy, with API answers that a test made up."""
 
 import json
 import threading
@@ -16,15 +16,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from service.api.edge import PAGE_POLICY
 from tests.browser import complaints
 
 WEB = Path(__file__).parents[1] / "service" / "web"
 PREFIX = "/hospital/enteron"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
 
 
 @dataclass
@@ -72,7 +68,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(data)
 
     def end_headers(self) -> None:
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", PAGE_POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 

@@ -10,6 +10,7 @@ export class Film {
   #onSelect;
   #pictures = null;
   #cells = []; // {frame, item, button} in order of upload
+  #byItem = new Map();
   #shown = [];
   #test = () => true;
   #selected = null;
@@ -28,6 +29,7 @@ export class Film {
     this.#near.disconnect();
     this.#pictures = pictures;
     this.#cells = [];
+    this.#byItem.clear();
     this.#shown = [];
     this.#test = () => true;
     this.#selected = null;
@@ -38,7 +40,10 @@ export class Film {
     const cells = frames.map((frame) => this.#cell(frame));
     this.#cells.push(...cells);
     byId("film").append(...cells.map(({ item }) => item));
-    for (const { item } of cells) this.#near.observe(item);
+    for (const cell of cells) {
+      this.#byItem.set(cell.item, cell);
+      this.#near.observe(cell.item);
+    }
     this.#apply();
   }
 
@@ -99,7 +104,7 @@ export class Film {
     for (const { isIntersecting, target } of seen) {
       if (!isIntersecting) continue;
       this.#near.unobserve(target);
-      const cell = this.#cells.find(({ item }) => item === target);
+      const cell = this.#byItem.get(target);
       if (cell?.frame.image_url) this.#fetch(cell);
     }
   }

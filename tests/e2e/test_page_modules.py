@@ -211,3 +211,11 @@ def test_more_than_64_mb_are_refused_before_they_are_sent(browser: Chrome, site:
     )
     wait_for(browser, "intake-error", "More than 64 MB in one go")
     assert not browser.find_element(By.ID, "read").is_enabled()
+
+
+def test_policy_is_in_force_and_its_violations_are_seen(browser: Chrome, site: Site) -> None:
+    browser.get(site.url)
+    body = "document.getElementById('state')"
+    assert "TrustedHTML" in run_script(browser, f"{body}.innerHTML = '<b>x</b>';")
+    run_script(browser, f"{body}.setAttribute('style', 'color: red');")
+    assert any("style-src 'self'" in message for message in complaints(browser))
