@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import URL
@@ -69,6 +67,10 @@ def bootstrap(superuser: URL, passwords: Mapping[str, str], *, database: str = D
 
 def migrate(owner: Engine, revision: str = "head") -> None:
     """Upgrade the schema, as its owner; a second caller waits and finds nothing to do."""
+    # API and dispatcher need only the names of the roles; Alembic would cost each of them memory.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     # The lock has a connection of its own, outside any transaction, so that a revision may choose its own.
