@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from service.client.resources import Job
 
 _METRICS_EVERY_S = 2.0
-_SHOWN = ("train/loss", "tune/auc")  # of the live series; all are kept with the job
+_SHOWN = {"loss": "loss", "tune_mean_auc": "tune AUC"}  # of the live series; all are kept with the job
 
 
 def train(
@@ -66,8 +66,8 @@ def live(client: "Enteron", show: Callable[[float, float | None, str], None]) ->
 
 def newest(series: Mapping[str, Any]) -> str:
     """The last value of each series that a person watches."""
-    said = [f"{name} {series[name][-1][1]:.3f}" for name in _SHOWN if series.get(name)]
-    return "; " + ", ".join(said) if said else ""
+    last = {said: series[name][-1][1] for name, said in _SHOWN.items() if series.get(name)}
+    return "".join(f"; {said} {value:.3f}" for said, value in last.items() if value is not None)
 
 
 def measured(metrics: Mapping[str, Any]) -> list[Table | str]:

@@ -14,7 +14,8 @@ import typer
 from service import cli
 from service.client.client import Enteron
 from service.client.transport import Transport
-from service.commands import parts, problems
+from service.commands import parts, problems, training
+from service.commands.terminal import Table
 from service.domain.errors import InvalidInput, Unavailable
 
 PROGRESS = {"fraction": None, "done": None, "total": None, "unit": None, "message": None, "eta_s": None}
@@ -213,3 +214,32 @@ def test_missing_passwords_are_named(tmp_path: Path) -> None:
     for role in ("api", "worker", "dispatcher", "auditor"):
         (tmp_path / f"{role}_password").write_text(f"{role}\n")
     assert parts.role_passwords(tmp_path)["worker"] == "worker"
+
+
+def test_live_values_are_the_newest_that_are_numbers() -> None:
+    series = {"loss": [[0, 0.9], [10, 0.41234]], "tune_mean_auc": [[10, None]], "gradient_norm": [[10, 3.0]]}
+    assert training.newest(series) == "; loss 0.412"
+    assert training.newest({}) == ""
+
+
+def test_what_was_measured_stands_beside_what_colour_alone_reaches() -> None:
+    entry = {
+        "auc": {"value": 0.957, "low": 0.9, "high": 0.99},
+        "sensitivity_at_90_specificity": {"value": 0.8},
+        "positives": 10,
+        "known": 40,
+        "pointing": {"rate": 0.9, "n": 10},
+    }
+    unmeasured = {**entry, "auc": None, "sensitivity_at_90_specificity": None, "pointing": None}
+    sentence, table = training.measured(
+        {
+            "frames": 40,
+            "groups": 5,
+            "labels": {"polyp": entry, "content": unmeasured},
+            "colour_baseline": {"polyp": {"value": 0.61, "low": 0.5, "high": 0.7}, "content": None},
+        }
+    )
+    assert sentence == "Measured on 40 unseen frames of 5 groups"
+    assert isinstance(table, Table)
+    assert table.rows[0] == ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %", "90 % of 10")
+    assert set(table.rows[1][2:]) == {"not measured"}
