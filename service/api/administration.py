@@ -43,7 +43,7 @@ class KeyRequest(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
-    expires_in_days: int = Field(default=LIFETIME.days, ge=1, le=MAX_LIFETIME.days)
+    expires_in_days: int = Field(strict=True, default=LIFETIME.days, ge=1, le=MAX_LIFETIME.days)
 
 
 class KeyBody(BaseModel):

@@ -54,7 +54,8 @@ _FORM = {
     "required": ["frames"],
     "properties": {
         "frames": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
-        "model": {"type": "string", "pattern": REFERENCE_PATTERN},
+        # A form cannot say null: an empty field is one that was not filled in.
+        "model": {"type": "string", "pattern": f"^$|{REFERENCE_PATTERN}"},
         "operating_point": {"type": "string", "maxLength": 63},
     },
     "additionalProperties": False,
@@ -226,7 +227,6 @@ def _submit(session: Session, caller: Caller, parts: Sequence[Part], asked: _Ask
 
 
 def _asked(form: Form) -> _Asked:
-    # A form cannot say null: an empty field is a field not filled in.
     return _Asked(form.fields.get("model") or None, form.fields.get("operating_point") or None)
 
 

@@ -43,6 +43,7 @@ _BODY = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {"file": _BINARY["schema"]},
+                    "additionalProperties": False,
                 }
             },
         },
@@ -128,10 +129,10 @@ async def _from_form(request: Request, uploads: Uploads, limits: Limits) -> Inco
         files="file",
         fields=frozenset(),
         max_body_bytes=limits.max_multipart_bytes,
-        max_parts=1,
+        max_parts=8,
         max_file_bytes=lambda _: limits.max_multipart_bytes,
     )
     form = await read_form(request, uploads, rules)
-    if not form.files:
-        raise InvalidInput("No file.", errors=[FieldError("/file", "is needed")])
+    if len(form.files) != 1:
+        raise InvalidInput("Send one file.", errors=[FieldError("/file", "exactly one is needed")])
     return form.files[0].file

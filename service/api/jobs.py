@@ -40,16 +40,16 @@ class SelftestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["selftest"]
-    steps: int = Field(default=3, ge=1, le=10_000)
-    step_s: float = Field(default=0.05, ge=0, le=60)
+    steps: int = Field(strict=True, default=3, ge=1, le=10_000)
+    step_s: float = Field(strict=True, default=0.05, ge=0, le=60)
     fault: Literal["crash", "hang", "raise"] | None = None
-    at_step: int = Field(default=0, ge=0, le=10_000)
+    at_step: int = Field(strict=True, default=0, ge=0, le=10_000)
 
 
 class MetricsBody(BaseModel):
     """Stored series: name to points of [step, value]; a value that is not finite is null."""
 
-    series: dict[str, list[tuple[int, float | None]]]
+    series: dict[str, list[list[int | float | None]]]
 
 
 @router.post(
@@ -123,7 +123,8 @@ def cancel_job(job_id: UUID, caller: Owner) -> JobBody:
 def get_metrics(job_id: UUID, caller: Owner) -> MetricsBody:
     """The stored series of a job, e.g. the losses of a training."""
     with caller.work() as session:
-        return MetricsBody(series=jobs.metrics(session, caller.principal, job_id))
+        series = jobs.metrics(session, caller.principal, job_id)
+    return MetricsBody(series={name: [list(point) for point in points] for name, points in series.items()})
 
 
 @router.get(

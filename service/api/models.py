@@ -17,7 +17,7 @@ from service.api.gate import Caller, GuardedRoute, needs
 from service.api.job_bodies import JOB_DONE, PREFIX, JobBody, job_answer
 from service.api.multipart import Rules, read_form
 from service.api.paging import Cursor, Limit, Page, name_cursor, number_cursor, page
-from service.api.problems import content, declared
+from service.api.problems import Responses, declared
 from service.domain.access import Permission
 from service.domain.errors import FieldError, InvalidInput
 from service.domain.registry import HEADER_LIMIT_BYTES, NAME_PATTERN, check_safetensors, weakest_evidence
@@ -44,10 +44,22 @@ _IMPORT_BODY = {
                 "schema": {
                     "type": "object",
                     "required": ["weights", "spec"],
-                    "properties": {"weights": _FILE, "spec": {"type": "string"}},
+                    "properties": {
+                        "weights": _FILE,
+                        "spec": {"type": "string", "contentMediaType": "application/json"},
+                    },
                     "additionalProperties": False,
                 }
             }
+        },
+    }
+}
+_EXPORTED: Responses = {
+    200: {
+        "description": "The weights, or the spec.",
+        "content": {
+            "application/octet-stream": {"schema": _FILE},
+            "application/json": {"schema": {"type": "object"}},
         },
     }
 }
@@ -116,7 +128,7 @@ class EvaluationRequest(BaseModel):
 class PromotionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    version: int = Field(ge=1, le=2**31 - 1)
+    version: int = Field(strict=True, ge=1, le=2**31 - 1)
     reason: str = Field(min_length=3, max_length=1_000)
 
 
@@ -234,8 +246,7 @@ async def create_evaluation(
 @router.get(
     "/{name}/versions/{version}/export",
     response_class=Response,
-    responses=content("application/octet-stream", "application/json", description="Weights or spec.")
-    | declared(404, 422),
+    responses=_EXPORTED | declared(404, 422),
 )
 def export_version(
     name: Name,
@@ -274,13 +285,15 @@ async def import_version(
         files="weights",
         fields=frozenset({"spec"}),
         max_body_bytes=MAX_WEIGHTS_BYTES + HEADER_LIMIT_BYTES,
-        max_parts=2,
+        max_parts=8,
         max_file_bytes=lambda _: MAX_WEIGHTS_BYTES,
     )
     async with uploading(caller) as uploads:
         form = await read_form(request, uploads, rules)
-        if not form.files:
-            raise InvalidInput("No weights.", errors=[FieldError("/weights", "is needed")])
+        if len(form.files) != 1:
+            raise InvalidInput(
+                "Weights are one file.", errors=[FieldError("/weights", "exactly one is needed")]
+            )
         spec = bodies.parse_json(form.fields.get("spec", "").encode())
         (weights,) = await run_in_threadpool(uploads.publish)
         head = await run_in_threadpool(

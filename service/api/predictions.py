@@ -29,7 +29,7 @@ class PredictionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(pattern=REFERENCE_PATTERN)
-    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    version: int | None = Field(strict=True, default=None, ge=1, le=2**31 - 1)
     file_id: UUID | None = None
     dataset_id: UUID | None = None
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import compile_path
 
 from service.domain import errors
 from service.domain.errors import FieldError, ServiceError
@@ -182,4 +183,20 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
         raise error
     phrase = HTTPStatus(error.status_code).phrase
     code = _HTTP_CODES.get(error.status_code, phrase.lower().replace(" ", "_"))
-    return answer(request, error.status_code, code=code, detail=f"{phrase}.", headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request) or headers.get("Allow", "")
+    return answer(request, error.status_code, code=code, detail=f"{phrase}.", headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the address: the framework names those of the first route that fits it only."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return ", ".join(
+        sorted(
+            method.upper()
+            for template, methods in request.app.openapi()["paths"].items()
+            if compile_path(template)[0].match(path)
+            for method in methods
+        )
+    )

@@ -37,10 +37,10 @@ class SynthesisRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seed: int = Field(ge=0, lt=2**31)
-    frames: int = Field(ge=1, le=20_000)
+    seed: int = Field(strict=True, ge=0, lt=2**31)
+    frames: int = Field(strict=True, ge=1, le=20_000)
     domain: str = Field(default="train", pattern="^(train|test)$")
-    size_px: int = Field(default=336, ge=64, le=1024)
+    size_px: int = Field(strict=True, default=336, ge=64, le=1024)
 
 
 @router.get("/backbones", response_model=Page[dict[str, Any]], responses=declared())

@@ -131,6 +131,15 @@ CASES = [
     raw(
         "urlencoded as a file", "/files", b"a=b", 415, "unsupported", kind="application/x-www-form-urlencoded"
     ),
+    Bad(
+        "two files at once",
+        "POST",
+        "/files",
+        422,
+        "invalid_input",
+        "/file",
+        {"files": [("file", ("a", picture())), ("file", ("b", picture()))]},
+    ),
     # Models and operating points.
     *(
         Bad(f"model {name!r}", "POST", "/analyses", 422, code, "/model", frames(picture(), model=name))
@@ -208,6 +217,7 @@ CASES = [
     ),
     posted("fault injection", "/jobs", {"kind": "selftest", "fault": "crash"}, 422, "faults_off", "/fault"),
     posted("a job of another kind", "/jobs", {"kind": "training"}, 422, "invalid_input", "/kind"),
+    posted("steps as truth", "/jobs", {"kind": "selftest", "steps": True}, 422, "invalid_input", "/steps"),
     posted("steps as text", "/jobs", {"kind": "selftest", "steps": "many"}, 422, "invalid_input", "/steps"),
     posted("role", "/keys", {"name": "n", "roles": ["god"]}, 422, "invalid_input", "/roles/0"),
     posted("no role", "/keys", {"name": "n", "roles": []}, 422, "invalid_input", "/roles"),
