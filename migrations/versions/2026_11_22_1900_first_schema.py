@@ -252,7 +252,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'queued' AND dispatched_at IS NOT NULL"),
     )
-    op.create_index("ix_job_waiting", "job", ["id"], unique=False, postgresql_where=sa.text("state = 'waiting'"))
+    op.create_index(
+        "ix_job_waiting", "job", ["id"], unique=False, postgresql_where=sa.text("state = 'waiting'")
+    )
     op.create_table(
         "dataset",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -263,16 +265,14 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("options", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=True),
         sa.Column("objects", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("tenant_id", sa.UUID(), nullable=False),
         sa.CheckConstraint(
-            "(state = 'ready') = (fingerprint IS NOT NULL)", name=op.f("ck_dataset_ready_has_fingerprint")
+            "(fingerprint IS NULL) = (objects IS NULL)", name=op.f("ck_dataset_fingerprint_has_objects")
         ),
-        sa.CheckConstraint("state IN ('ingesting','ready','refused')", name=op.f("ck_dataset_state")),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_dataset_job_id_job")),
         sa.ForeignKeyConstraint(
             ["principal_id"], ["principal.id"], name=op.f("fk_dataset_principal_id_principal")

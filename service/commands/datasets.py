@@ -105,11 +105,6 @@ def options(given: list[str] | None) -> dict[str, Any]:
 def report(dataset: "Dataset") -> list[Table | str]:
     """Counts per label, then every kind of problem with how often it was met."""
     found = dataset["report"] or {}
-    refused = found.get("refused")
-    if isinstance(refused, Mapping):
-        return [
-            f"{dataset['name']}:{dataset['version']} was refused: {refused['detail']} ({refused['code']})"
-        ]
     shown: list[Table | str] = [
         f"{dataset['name']}:{dataset['version']} is {dataset['state']}; id {dataset['id']}"
     ]

@@ -26,7 +26,7 @@ def insert_dataset(
 ) -> Dataset:
     version = _next_version(session, tenant_id, new.name)
     owner = {"tenant_id": tenant_id, "principal_id": principal_id}
-    values = owner | vars(new) | {"version": version, "state": "ingesting"}
+    values = owner | vars(new) | {"version": version}
     dataset = session.execute(insert(Dataset).values(**values).returning(Dataset)).scalar_one()
     session.execute(
         insert(DatasetFile),

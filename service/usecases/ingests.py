@@ -54,7 +54,7 @@ def load_task(session: Session, dataset_id: UUID) -> IngestTask:
 def load_ready(session: Session, dataset_id: UUID) -> ReadyDataset:
     """The dataset of a training or prediction; it was ready when the job was submitted, and stays so."""
     dataset = session.execute(
-        select(Dataset).where(Dataset.id == dataset_id, Dataset.state == "ready")
+        select(Dataset).where(Dataset.id == dataset_id, Dataset.fingerprint.is_not(None))
     ).scalar_one()
     objects = {name: StoredObject(**stored) for name, stored in (dataset.objects or {}).items()}
     return ReadyDataset(dataset_id, dataset.fingerprint or "", objects)
@@ -63,18 +63,14 @@ def load_ready(session: Session, dataset_id: UUID) -> ReadyDataset:
 def accept(
     session: Session, dataset_id: UUID, *, fingerprint: str, objects: dict[str, StoredObject], report: Json
 ) -> None:
-    stored = {name: vars(item) for name, item in objects.items()}
-    _settle(session, dataset_id, state="ready", fingerprint=fingerprint, objects=stored, report=report)
-
-
-def refuse(session: Session, dataset_id: UUID, *, code: str, detail: str) -> None:
-    _settle(session, dataset_id, state="refused", report={"refused": {"code": code, "detail": detail}})
-
-
-def _settle(session: Session, dataset_id: UUID, **values: object) -> None:
+    """The end of an ingest: from here on the dataset does not change."""
     session.execute(
         update(Dataset)
-        .where(Dataset.id == dataset_id, Dataset.state == "ingesting")
-        .values(**values)
+        .where(Dataset.id == dataset_id, Dataset.fingerprint.is_(None))
+        .values(
+            fingerprint=fingerprint,
+            objects={name: vars(item) for name, item in objects.items()},
+            report=report,
+        )
         .returning(Dataset.id)
     ).scalar_one()
