@@ -27,6 +27,7 @@ class Part:
     stage: int = 0  # lower stages stop first
     grace_s: float = 10.0
     niceness: int = 0
+    late: bool = False  # starts only when `start_late` is called
 
 
 class _Child:
@@ -80,11 +81,16 @@ class Children:
         self._children = [_Child(part) for part in parts]
         self._say = say
         self._stop = threading.Event()
+        self._late = threading.Event()
         self._hurry = hurry or threading.Event()
         self._thread = threading.Thread(target=self._run, name="children", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def start_late(self) -> None:
+        """Start the late ones too."""
+        self._late.set()
 
     def stop(self) -> None:
         """Ask all to end, stage by stage, and wait for it."""
@@ -110,7 +116,7 @@ class Children:
 
     def _look_after(self, child: _Child) -> None:
         if child.process is None:
-            if time.monotonic() >= child.due_at:
+            if time.monotonic() >= child.due_at and (self._late.is_set() or not child.part.late):
                 child.start()
         elif not child.runs:
             code = child.process.returncode

@@ -26,8 +26,10 @@ Say = Callable[[str], None]
 _READY_WITHIN_S = 60.0
 _WORKERS_WITHIN_S = 120.0
 _DRAIN_S = 30.0
-# Long work gives way: somebody waits for the other worker, when Enteron starts and whenever frames are read.
-WORKERS = {"worker-interactive": ("interactive", 0), "worker-batch": ("batch,train,ehr", 5)}
+# Somebody waits for the first worker, when Enteron starts and whenever frames are read: long work gives way.
+READER, LABOURER = "worker-interactive", "worker-batch"
+WORKERS = {READER: "interactive", LABOURER: "batch,train,ehr"}
+_LABOURER_NICENESS = 5
 
 
 class LaunchError(RuntimeError):
@@ -76,6 +78,7 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         stack.callback(machine.client.close)
         say(f"API answers at {machine.url} {_after(since)}")
         _wait_for_reader(machine, since)
+        children.start_late()
         say(f"Ready to read frames {_after(since)}")
         yield machine
 
@@ -115,15 +118,16 @@ def parts(settings: Settings, embedded: Embedded, port: int) -> list[Part]:
         log = embedded.home / "logs" / f"{name}.log"
         return Part(name, module, child_environment(own), log, stage=1)
 
-    workers = [
-        replace(
-            part(name, "worker", "workers", "--queues", queues), stage=0, grace_s=_DRAIN_S, niceness=niceness
-        )
-        for name, (queues, niceness) in WORKERS.items()
+    def worker(name: str) -> Part:
+        made = part(name, "worker", "workers", "--queues", WORKERS[name])
+        return replace(made, stage=0, grace_s=_DRAIN_S)
+
+    return [
+        worker(READER),
+        part("api", "api", "service.cli", "api"),
+        part("dispatcher", "dispatcher", "service.dispatch"),
+        replace(worker(LABOURER), niceness=_LABOURER_NICENESS, late=True),
     ]
-    api = part("api", "api", "service.cli", "api")
-    dispatcher = part("dispatcher", "dispatcher", "service.dispatch")
-    return [*workers[:1], api, dispatcher, *workers[1:]]
 
 
 def child_environment(settings: Settings, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -181,7 +185,7 @@ def save_access(home: Path, *, url: str, key: str) -> None:
 
 
 def _wait_for_reader(machine: Machine, since: datetime) -> None:
-    """Wait for the worker that a person waits for; work for the other one may be queued already."""
+    """Wait for the worker that a person waits for; the other one starts when this one needs no processor."""
 
     def ready() -> bool:
         return any(

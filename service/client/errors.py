@@ -37,7 +37,9 @@ class JobFailed(EnteronError):
         self.job = job
         error = job["error"] or {"code": job["state"], "title": "", "detail": "it was cancelled"}
         self.code = error["code"]
-        super().__init__(f"the {job['kind']} job {job['state']}: {error['detail'] or error['title']} ({self.code})")
+        super().__init__(
+            f"the {job['kind']} job {job['state']}: {error['detail'] or error['title']} ({self.code})"
+        )
 
 
 class TimedOut(EnteronError):

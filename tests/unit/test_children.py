@@ -8,6 +8,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_a_child_that_ends_starts_again(
     assert said == ["one ended (code -9); it starts again in 0.5 s"]
     assert children.failing(times=1) is not None
     assert children.failing(times=2) is None
+
+
+def test_a_late_child_waits_for_its_turn(
+    part: Callable[..., Part], run: Callable[..., object], tmp_path: Path
+) -> None:
+    children, _ = run(part("early"), replace(part("late"), late=True))  # type: ignore[misc]
+    eventually(lambda: starts(tmp_path, "early") == 1)
+    assert set(children.pids()) == {"early"}
+    children.start_late()
+    eventually(lambda: starts(tmp_path, "late") == 1)
 
 
 def test_a_deaf_child_is_killed_after_its_grace(

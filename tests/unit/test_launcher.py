@@ -58,13 +58,13 @@ def test_a_child_gets_what_the_caller_set_and_not_the_callers_key(
         "PATH": "/bin",
         "ENTERON_API_KEY": "secret",
         "ENTERON_DEVICE": "cuda",
-        "ENTERON_MAX_PAGE_SIZE": "50",
+        "ENTERON_MAX_FRAME_BYTES": "50",
     }
     monkeypatch.setenv("ENTERON_LEASE_S", "5")
     environment = launcher.child_environment(Settings(home=tmp_path), base)
     assert environment["PATH"] == "/bin"
     assert "ENTERON_API_KEY" not in environment
-    assert environment["ENTERON_MAX_PAGE_SIZE"] == "50"
+    assert environment["ENTERON_MAX_FRAME_BYTES"] == "50"
     assert float(environment["ENTERON_LEASE_S"]) == 5
 
 
