@@ -3,33 +3,27 @@
 The reader's weights are drawn, not learnt: it finds a polyp in every frame, and nothing else.
 """
 
-import json
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from models.artifacts import Builder, Calibration, InputContract, Label, ModelSpec, save_weights
-from models.imaging.detector import build_detector
-from models.imaging.preprocess import KERNEL
 from models.synthetic.frames import draw_frame
-from service.client.client import Enteron
 from service.launcher import Machine, running
 from service.settings import Settings
 from tests import page_site
 from tests.browser import complaints
 from tests.page_site import mark_words, text
+from tests.readers import import_reader
 
 pytestmark = pytest.mark.needs("chromium")
-LABELS = ("polyp", "bleeding", "inflammatory", "content")
 PATIENCE_S = 120
 
 
@@ -37,7 +31,7 @@ PATIENCE_S = 120
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("page")
     with running(Settings(home=folder / "home"), lambda _: None) as started:
-        _import_reader(started.client, folder)
+        import_reader(started.client, folder)
         yield started
 
 
@@ -50,38 +44,6 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         paths.append(folder / f"frame{number}.jpg")
         Image.fromarray(drawn.rgb).save(paths[-1])
     return paths
-
-
-def _import_reader(client: Enteron, folder: Path) -> None:
-    params = {"backbone": "resnet10", "backbone_params": {"width": 0.125}}
-    torch.manual_seed(0)
-    detector = build_detector("resnet10", {"width": 0.125}, label_count=len(LABELS))
-    with torch.no_grad():
-        # Features are never negative, so these signs alone decide every answer.
-        sign = torch.tensor([[1.0], [-1.0], [-1.0], [-1.0]])
-        detector.head.weight.copy_(sign * detector.head.weight.abs())
-        detector.head.bias.zero_()
-    weights = folder / "weights.safetensors"
-    save_weights(detector, weights)
-    spec = ModelSpec(
-        name="lesion-detector",
-        task="image-multilabel",
-        builder=Builder("lesion-detector", params),
-        input=InputContract(size_px=64, channels=3, resize_kernel=KERNEL),
-        labels=tuple(Label(name, "enteron", name, name, "none") for name in LABELS),
-        calibration={name: Calibration() for name in LABELS},
-        operating_points={"balanced": dict.fromkeys(LABELS, 0.5)},
-        default_operating_point="balanced",
-        intended_use="Tests of the page.",
-        limitations="Its weights are drawn, not learnt.",
-        licence="none",
-        paper="none",
-        dataset_fingerprint="none",
-        code_version="test",
-        seed=0,
-    )
-    made = client.import_version("lesion-detector", weights, json.loads(spec.to_json()))
-    client.promote("lesion-detector", made["version"], reason="browser test")
 
 
 wait_for = partial(page_site.wait_for, within_s=PATIENCE_S)
