@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -114,15 +113,15 @@ async def create_analysis(
     async with uploading(caller) as uploads:
         form = await read_form(request, uploads, _rules(caller.context.limits))
         asked = _asked(form)
-        published = await run_in_threadpool(uploads.publish)
-        parts = [Part(new, part.name) for part, new in zip(form.files, published, strict=True)]
 
         def make(session: Session) -> JobView:
+            files = zip(form.files, uploads.publish(), strict=True)
+            parts = [Part(new, part.name) for part, new in files]
             submitted = _submit(session, caller, parts, asked)
             uploads.keep()
             return submitted
 
-        return await job_answer(request, caller, content=form.sha256(published), make=make)
+        return await job_answer(request, caller, content=lambda: form.sha256(uploads.publish()), make=make)
 
 
 @router.get("/{analysis_id}", response_model=AnalysisBody, responses=declared(404, 422))
@@ -206,7 +205,7 @@ async def _analyse_stored(request: Request, caller: Caller) -> Response:
         asked = _Asked(body.model, body.operating_point)
         return _submit(session, caller, parts, asked)
 
-    return await job_answer(request, caller, content=body.model_dump(mode="json"), make=make)
+    return await job_answer(request, caller, content=lambda: body.model_dump(mode="json"), make=make)
 
 
 @dataclass(frozen=True)

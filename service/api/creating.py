@@ -37,14 +37,18 @@ Prefer = Annotated[
 
 
 async def once_answered(
-    request: Request, caller: Caller, *, content: Any, make: Callable[[Session], Answer]
+    request: Request, caller: Caller, *, content: Callable[[], Any], make: Callable[[Session], Answer]
 ) -> Answer:
-    """Run `make` in one transaction, or repeat its answer. `content` is what makes requests equal."""
+    """Run `make` in one transaction, or repeat its answer. `content` is what makes requests equal.
+
+    Both run in one thread, `content` before the transaction begins: it may store files.
+    """
     key = request.headers.get("idempotency-key")  # its form was checked with the route's parameters
-    sent = json.dumps([request.method, request.url.path, request.url.query, content], sort_keys=True)
-    digest = hashlib.sha256(sent.encode()).hexdigest()
+    place = [request.method, request.url.path, request.url.query]
 
     def act() -> Answer:
+        sent = json.dumps([*place, content()], sort_keys=True)
+        digest = hashlib.sha256(sent.encode()).hexdigest()
         with caller.work() as session:
             return once(session, caller.principal, key=key, request_sha256=digest, make=lambda: make(session))
 
@@ -63,9 +67,10 @@ async def uploading(caller: Caller) -> AsyncIterator[Uploads]:
     try:
         yield uploads
     finally:
-        # Also when the server stops in the middle: what nobody names must not stay.
-        with anyio.CancelScope(shield=True):
-            await run_in_threadpool(uploads.discard_unless_kept)
+        if uploads.has_remains:
+            # Also when the server stops in the middle: what nobody names must not stay.
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(uploads.discard)
 
 
 def wait_s(request: Request) -> int:

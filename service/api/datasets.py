@@ -79,7 +79,7 @@ async def create_dataset(
             max_queued=caller.context.limits.max_queued_jobs,
         ).job
 
-    return await job_answer(request, caller, content=body.model_dump(mode="json"), make=make)
+    return await job_answer(request, caller, content=lambda: body.model_dump(mode="json"), make=make)
 
 
 @router.get("", response_model=Page[DatasetBody], responses=declared(422))

@@ -73,14 +73,15 @@ async def create_file(request: Request, caller: Uploader, _key: IdempotencyKey =
         else:
             incoming = await _from_body(request, uploads, caller.context.limits)
         files.refuse_unknown(incoming, "/file")
-        new = await run_in_threadpool(incoming.publish)
 
         def make(session: Session) -> Answer:
-            stored = files.add(session, caller.principal, new)
+            stored = files.add(session, caller.principal, incoming.publish())
             uploads.keep()
             return Answer(201, file_body(stored).model_dump(mode="json"), f"/api/v1/files/{stored.id}")
 
-        return respond(await once_answered(request, caller, content=new.sha256, make=make))
+        return respond(
+            await once_answered(request, caller, content=lambda: incoming.publish().sha256, make=make)
+        )
 
 
 @router.get("/{file_id}", response_model=FileBody, responses=declared(404, 422))

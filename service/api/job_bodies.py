@@ -83,7 +83,7 @@ def job_with_frames(session: Session, caller: Caller, view: JobView) -> JobBody:
 
 
 async def job_answer(
-    request: Request, caller: Caller, *, content: Any, make: Callable[[Session], JobView]
+    request: Request, caller: Caller, *, content: Callable[[], Any], make: Callable[[Session], JobView]
 ) -> JSONResponse:
     """202 with the new job; with `Prefer: wait`, 200 if it ends in time."""
 

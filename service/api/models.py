@@ -231,7 +231,7 @@ async def create_evaluation(
     return await job_answer(
         request,
         caller,
-        content=body.model_dump(mode="json"),
+        content=lambda: body.model_dump(mode="json"),
         make=lambda session: registry.evaluate(
             session,
             caller.principal,
@@ -307,8 +307,8 @@ async def import_version(
             location = f"{PREFIX}/models/{row.name}/versions/{row.version}"
             return Answer(201, _version(row).model_dump(mode="json"), location)
 
-        digest = form.sha256([weights])
-        return respond(await once_answered(request, caller, content=digest, make=make))
+        answer = await once_answered(request, caller, content=lambda: form.sha256([weights]), make=make)
+        return respond(answer)
 
 
 @router.put(
@@ -342,7 +342,7 @@ async def rollback(
         made = registry.rollback(session, caller.principal, name, alias, reason=body.reason)
         return Answer(200, _promotion(made).model_dump(mode="json"))
 
-    return respond(await once_answered(request, caller, content=body.model_dump(), make=make))
+    return respond(await once_answered(request, caller, content=lambda: body.model_dump(), make=make))
 
 
 @router.get("/{name}/promotions", response_model=Page[PromotionBody], responses=declared(404, 422))

@@ -65,7 +65,7 @@ async def create_prediction(
     return await job_answer(
         request,
         caller,
-        content=body.model_dump(mode="json"),
+        content=lambda: body.model_dump(mode="json"),
         make=lambda session: (
             predictions.submit(
                 session,

@@ -73,7 +73,7 @@ async def create_training(
     return await job_answer(
         request,
         caller,
-        content=body.model_dump(mode="json"),
+        content=lambda: body.model_dump(mode="json"),
         make=lambda session: trainings.submit(
             session,
             caller.principal,
@@ -101,7 +101,7 @@ async def create_synthesis(
     return await job_answer(
         request,
         caller,
-        content=body.model_dump(mode="json"),
+        content=lambda: body.model_dump(mode="json"),
         make=lambda session: trainings.synthesize(
             session,
             caller.principal,

@@ -42,6 +42,10 @@ class Incoming:
     def media_type(self) -> str:
         return media.sniff(self.head)
 
+    @property
+    def is_begun(self) -> bool:
+        return self._draft is not None
+
     def spill(self) -> None:
         """Write what is buffered; blocks."""
         if self._draft is None:
@@ -92,10 +96,14 @@ class Uploads:
         """Last step before the commit: whether a commit that broke off took place, nobody knows."""
         self._kept = True
 
-    def discard_unless_kept(self) -> None:
-        if not self._kept:
-            for file in self._files:
-                file.discard()
+    @property
+    def has_remains(self) -> bool:
+        """Whether something was written that no row may name."""
+        return not self._kept and any(file.is_begun for file in self._files)
+
+    def discard(self) -> None:
+        for file in self._files:
+            file.discard()
 
 
 def add(session: Session, principal: Principal, file: NewFile) -> NewFile:
