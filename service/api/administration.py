@@ -124,7 +124,7 @@ async def create_key(
         shown = NewKeyBody.model_validate({**vars(issued.row), "key": issued.token})
         return Answer(201, shown.model_dump(mode="json"), secret=True)
 
-    return respond(await once_answered(request, caller, content=lambda: body.model_dump(), make=make))
+    return respond(await once_answered(request, caller, content=body.model_dump, make=make))
 
 
 @router.get("/keys", response_model=Page[KeyBody], responses=declared(422))

@@ -77,7 +77,7 @@ async def submit_selftest(
     return await job_answer(
         request,
         caller,
-        content=lambda: body.model_dump(),
+        content=body.model_dump,
         make=lambda session: jobs.submit(
             session, caller.principal, Kind.SELFTEST, spec, max_queued=context.limits.max_queued_jobs
         ),

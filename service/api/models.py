@@ -342,7 +342,7 @@ async def rollback(
         made = registry.rollback(session, caller.principal, name, alias, reason=body.reason)
         return Answer(200, _promotion(made).model_dump(mode="json"))
 
-    return respond(await once_answered(request, caller, content=lambda: body.model_dump(), make=make))
+    return respond(await once_answered(request, caller, content=body.model_dump, make=make))
 
 
 @router.get("/{name}/promotions", response_model=Page[PromotionBody], responses=declared(404, 422))

@@ -1,6 +1,7 @@
 """The API as a process: uvicorn, with the deadlines and header limits that it does not have by itself."""
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
@@ -80,9 +81,13 @@ def config(app: FastAPI, **place: Any) -> uvicorn.Config:
     )
 
 
-def run(settings: Settings, limits: Limits) -> None:
-    """Serve until SIGTERM or Ctrl-C; open requests get a few seconds to end."""
+def run(settings: Settings, limits: Limits, *, listening: socket.socket | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, on a socket that is open already or on the settings' port.
+
+    Open requests get a few seconds to end.
+    """
     logs.configure(settings.log_level)
     engine = connections.engine(settings, "api", pool_size=settings.api_threads + SPARE_CONNECTIONS)
     app = create_app(settings, engine, connections.objects(settings), limits=limits)
-    uvicorn.Server(config(app, host=settings.api_host, port=settings.api_port)).run()
+    server = uvicorn.Server(config(app, host=settings.api_host, port=settings.api_port))
+    server.run(None if listening is None else [listening])
