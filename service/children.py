@@ -27,6 +27,7 @@ class Part:
     stage: int = 0  # lower stages stop first
     grace_s: float = 10.0
     niceness: int = 0
+    fds: Sequence[int] = ()  # files it inherits
     late: bool = False  # starts only when `start_late` is called
 
 
@@ -47,6 +48,7 @@ class _Child:
             self.process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, *attached, *self.part.module],
                 env=dict(self.part.environment),
+                pass_fds=self.part.fds,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

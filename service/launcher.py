@@ -1,5 +1,6 @@
 """`enteron up`: every part of Enteron on one machine, as processes of one private folder."""
 
+import errno
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from threading import Event
 from service.children import Children, Part
 from service.client.client import Enteron, saved_access
 from service.client.errors import Refused
+from service.client.transport import Transport
 from service.embedded import Embedded
 from service.guard import Held, hold
 from service.local import OPERATOR_ROLES, issue_key, on_embedded
@@ -66,10 +68,11 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         stack.callback(_timed, "PostgreSQL and Redis stopped", embedded.stop, say)
         _timed("PostgreSQL and Redis run", embedded.start, say)
         _timed("Database prepared", embedded.prepare_database, say)
-        port = free_port(settings.api_host, settings.api_port)
+        listening = stack.enter_context(listen(settings.api_host, settings.api_port))
+        port = listening.getsockname()[1]
         if port != settings.api_port:
             say(f"Port {settings.api_port} is taken: using {port}")
-        children = Children(parts(settings, embedded, port), say, hurry)
+        children = Children(parts(settings, embedded, listening.fileno()), say, hurry)
         since = datetime.now(UTC)
         children.start()
         stack.callback(children.stop)
@@ -110,13 +113,13 @@ def _guarded(home: Path) -> Iterator[None]:
         guard.communicate(b".")
 
 
-def parts(settings: Settings, embedded: Embedded, port: int) -> list[Part]:
-    """The processes: each connects as its own database role and gets no other's password."""
+def parts(settings: Settings, embedded: Embedded, fd: int) -> list[Part]:
+    """The processes: each has its own database role and no other's password; the API serves on a socket."""
 
     def part(name: str, role: Role, *module: str) -> Part:
-        own = on_embedded(settings, embedded, role=role).model_copy(update={"api_port": port})
         log = embedded.home / "logs" / f"{name}.log"
-        return Part(name, module, child_environment(own), log, stage=1)
+        environment = child_environment(on_embedded(settings, embedded, role=role))
+        return Part(name, module, environment, log, stage=1)
 
     def worker(name: str) -> Part:
         made = part(name, "worker", "workers", "--queues", WORKERS[name])
@@ -124,7 +127,7 @@ def parts(settings: Settings, embedded: Embedded, port: int) -> list[Part]:
 
     return [
         worker(READER),
-        part("api", "api", "service.cli", "api"),
+        replace(part("api", "api", "service.cli", "api", "--fd", str(fd)), fds=(fd,)),
         part("dispatcher", "dispatcher", "service.dispatch"),
         replace(worker(LABOURER), niceness=_LABOURER_NICENESS, late=True),
     ]
@@ -139,24 +142,31 @@ def child_environment(settings: Settings, base: Mapping[str, str] = os.environ) 
     return kept | {PREFIX + name.upper(): str(value) for name, value in said.items()}
 
 
-def free_port(host: str, wanted: int) -> int:
-    """The wanted port, or the next one that nobody listens on."""
+def listen(host: str, wanted: int) -> socket.socket:
+    """A listening socket on the wanted port, or on the next that nobody has.
+
+    It is held here and handed to the API: on a port that was merely found free, another program might answer
+    first, and be given our key.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(wanted, min(wanted + 100, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
+        try:
+            return socket.create_server((host, port), family=family, backlog=1024)
+        except OSError as problem:
+            if problem.errno != errno.EADDRINUSE:
+                raise LaunchError(
+                    f"{host}:{port} cannot be listened on ({problem.strerror}).",
+                    "Set ENTERON_API_HOST and ENTERON_API_PORT.",
+                ) from None
     raise LaunchError(f"No port is free from {wanted} on.", "Set ENTERON_API_PORT to a free one.")
 
 
 def _answering(settings: Settings, embedded: Embedded, children: Children, port: int) -> Machine:
     """Wait for the API, then make sure that the saved key opens it."""
     host = "127.0.0.1" if settings.api_host in {"0.0.0.0", "::"} else settings.api_host  # noqa: S104 - compared
-    url = f"http://{host}:{port}"
-    with Enteron(url) as anybody:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    # The socket takes connections before the API does: each look waits only shortly for an answer.
+    with Enteron(url, transport=Transport(url, None, timeout_s=1.0, attempts=1)) as anybody:
         _wait_until(anybody.is_ready, children, _READY_WITHIN_S)
     key = saved_access(embedded.home).get("key")
     if key is None or not _opens(url, key):

@@ -28,12 +28,19 @@ def settings() -> "Settings":
         raise Complaint(wrong, "Correct these variables.", exit_code=USAGE) from None
 
 
-def api() -> None:
+def api(
+    fd: Annotated[
+        int | None, typer.Option(hidden=True, help="A listening socket that `enteron up` opened.")
+    ] = None,
+) -> None:
     """Answer HTTP."""
+    import socket
+
     from service.api import server
     from service.settings import load_limits
 
-    server.run(settings(), load_limits())
+    listening = None if fd is None else socket.socket(fileno=fd)
+    server.run(settings(), load_limits(), listening=listening)
 
 
 def dispatcher() -> None:

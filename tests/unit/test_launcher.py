@@ -8,25 +8,26 @@ from pathlib import Path
 import pytest
 
 from service import launcher
+from service.children import Part
 from service.client.client import saved_access
 from service.embedded import Embedded
 from service.settings import Settings
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Mapping[str, launcher.Part]:
+def parts(tmp_path: Path) -> Mapping[str, Part]:
     embedded = Embedded(tmp_path / "home")
-    made = launcher.parts(Settings(home=tmp_path / "home"), embedded, 8499)
+    made = launcher.parts(Settings(home=tmp_path / "home"), embedded, 7)
     return {part.name: part for part in made}
 
 
-def password_files(parts: Mapping[str, launcher.Part]) -> dict[str, str]:
+def password_files(parts: Mapping[str, Part]) -> dict[str, str]:
     return {
         name: Path(part.environment["ENTERON_DATABASE_PASSWORD_FILE"]).name for name, part in parts.items()
     }
 
 
-def test_each_part_gets_its_own_password_and_no_other(parts: Mapping[str, launcher.Part]) -> None:
+def test_each_part_gets_its_own_password_and_no_other(parts: Mapping[str, Part]) -> None:
     assert password_files(parts) == {
         "api": "database-api",
         "dispatcher": "database-dispatcher",
@@ -40,13 +41,13 @@ def test_each_part_gets_its_own_password_and_no_other(parts: Mapping[str, launch
         assert ("ENTERON_REDIS_URL" in part.environment) == (part.name != "api")
 
 
-def test_addresses_hold_no_password(parts: Mapping[str, launcher.Part], tmp_path: Path) -> None:
+def test_addresses_hold_no_password(parts: Mapping[str, Part], tmp_path: Path) -> None:
     passwords = [path.read_text() for path in (tmp_path / "home" / "secrets").iterdir()]
     for part in parts.values():
         assert not any(password in value for password in passwords for value in part.environment.values())
 
 
-def test_workers_stop_first(parts: Mapping[str, launcher.Part]) -> None:
+def test_workers_stop_first(parts: Mapping[str, Part]) -> None:
     stages = {name: part.stage for name, part in parts.items()}
     assert max(stages[name] for name in launcher.WORKERS) < min(stages["api"], stages["dispatcher"])
 
