@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
 
 import typer
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from service.client.resources import Job
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
-# Called with (done, total, what is being done); a total of None means that nobody knows.
-Show = Callable[[float, float | None, str], None]
-
 _PLAIN_EVERY_S = 5.0
+
+
+class Show(Protocol):
+    """Takes news of progress; a total of None means that nobody knows, `note` changes all the time."""
+
+    def __call__(self, done: float, total: float | None, what: str, note: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,20 @@ class Terminal:
     def job_progress(self, what: str) -> Iterator[Callable[["Job"], None]]:
         """Shows a job as `Enteron.wait` reports it."""
         with self.progress(what) as show:
+            yield lambda job: show(*told(job, what))
 
-            def report(job: "Job") -> None:
-                progress = job["progress"]
-                message = (progress.get("message") or job["state"]).replace("_", " ")
-                show(progress.get("done") or 0, progress.get("total"), f"{what}: {message}")
 
-            yield report
+def told(job: "Job", what: str) -> tuple[float, float | None, str, str]:
+    """(done, total, sentence, time left) of a job as it stands."""
+    progress = job["progress"]
+    sentence = f"{what}: {progress['message'] or job['state']}"
+    return progress["done"] or 0, progress["total"], sentence, _left(progress["eta_s"])
+
+
+def _left(eta_s: float | None) -> str:
+    if eta_s is None or eta_s < 5:
+        return ""
+    return f", {eta_s / 60:.0f} min left" if eta_s >= 90 else f", {round(eta_s, -1) or 5:.0f} s left"
 
 
 def printable(text: str) -> str:
@@ -135,22 +145,28 @@ def _bar(what: str, unit: str) -> Iterator[Show]:
     with rich_progress.Progress(*columns, console=_console(sys.stderr)) as bar:
         task = bar.add_task(what, total=None)
 
-        def show(done: float, total: float | None, description: str) -> None:
-            bar.update(task, completed=done, total=total, description=printable(description))
+        def show(done: float, total: float | None, what: str, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=printable(what + note))
 
         yield show
+
+
+def _amount(done: float, total: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{done:g} of {total:g} {unit}".rstrip()
 
 
 def _lines(terminal: Terminal, unit: str) -> Show:
     said_at, said = 0.0, ""
 
-    def show(done: float, total: float | None, description: str) -> None:
+    def show(done: float, total: float | None, what: str, note: str = "") -> None:
         nonlocal said_at, said
         now = time.monotonic()
-        if description == said and now - said_at < _PLAIN_EVERY_S:
+        if what == said and now - said_at < _PLAIN_EVERY_S:
             return
-        said_at, said = now, description
-        of = f" {done:g} of {total:g} {unit}".rstrip() if total else ""
-        terminal.say(description + of)
+        said_at, said = now, what
+        amount = f" {_amount(done, total, unit)}" if total else ""
+        terminal.say(what + amount + note)
 
     return show

@@ -8,7 +8,7 @@ import typer
 
 from service.commands.connection import connect
 from service.commands.datasets import options, resolve
-from service.commands.terminal import JsonFlag, Table, Terminal, percent
+from service.commands.terminal import JsonFlag, Show, Table, Terminal, percent, told
 
 if TYPE_CHECKING:
     from service.client.client import Enteron
@@ -48,7 +48,7 @@ def watch_training(client: "Enteron", terminal: Terminal, job: "Job") -> "Job":
         return client.wait(job, live(client, show))
 
 
-def live(client: "Enteron", show: Callable[[float, float | None, str], None]) -> Callable[["Job"], None]:
+def live(client: "Enteron", show: Show) -> Callable[["Job"], None]:
     looked_at, values = 0.0, ""
 
     def report(job: "Job") -> None:
@@ -57,9 +57,8 @@ def live(client: "Enteron", show: Callable[[float, float | None, str], None]) ->
         if job["state"] == "running" and now - looked_at >= _METRICS_EVERY_S:
             looked_at = now
             values = newest(client.series(job["id"]))
-        progress = job["progress"]
-        message = (progress.get("message") or job["state"]).replace("_", " ")
-        show(progress.get("done") or 0, progress.get("total"), f"Training: {message}{values}")
+        done, total, sentence, left = told(job, "Training")
+        show(done, total, sentence, left + values)
 
     return report
 

@@ -1,12 +1,13 @@
 """What commands print: for people, for pipes, for programs."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.commands.terminal import Table, Terminal, percent, plain, printable
+from service.commands.terminal import Table, Terminal, percent, plain, printable, told
 
 TABLE = Table(("name", "value"), [("a", "1"), ("b\tc", "2")])
 
@@ -22,19 +23,19 @@ def test_json_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> N
     terminal = Terminal(json=True)
     terminal.say("hello")
     with terminal.progress("Sending", "bytes") as show:
-        show(1, 2, "Sending")
+        show(1e6, 2.5e6, "Sending")
     terminal.result({"a": ["ü", 1]}, TABLE)
     out, err = capsys.readouterr()
     assert json.loads(out) == {"a": ["ü", 1]}
-    assert err == "hello\nSending 1 of 2 bytes\n"
+    assert err == "hello\nSending 1.0 of 2.5 MB\n"
 
 
 def test_lines_of_progress_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     with Terminal().progress("Reading") as show:
         for done in range(100):
-            show(done, 100, "Reading")
+            show(done, 100, "Reading", f", {100 - done} s left")
         show(100, None, "Writing")
-    assert capsys.readouterr().err == "Reading 0 of 100\nWriting\n"
+    assert capsys.readouterr().err == "Reading 0 of 100, 100 s left\nWriting\n"
 
 
 @given(st.text())
@@ -55,3 +56,15 @@ def test_percent_has_no_false_digits() -> None:
     assert percent(0.8731) == "87 %"
     assert percent(0.8731, digits=1) == "87.3 %"
     assert percent(None) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("eta_s", "left"),
+    [(None, ""), (3.0, ""), (42.0, ", 40 s left"), (89.0, ", 90 s left"), (240.0, ", 4 min left")],
+)
+def test_a_job_is_told_in_a_sentence(eta_s: float | None, left: str) -> None:
+    progress: Any = {"done": 3, "total": 4, "message": None, "eta_s": eta_s}
+    job: Any = {"state": "running", "progress": progress}
+    assert told(job, "Reading") == (3, 4, "Reading: running", left)
+    progress["message"] = "reading frames"
+    assert told(job, "Reading")[2] == "Reading: reading frames"
