@@ -88,6 +88,8 @@ def run(settings: Settings, limits: Limits, *, listening: socket.socket | None =
     """
     logs.configure(settings.log_level)
     engine = connections.engine(settings, "api", pool_size=settings.api_threads + SPARE_CONNECTIONS)
-    app = create_app(settings, engine, connections.objects(settings), limits=limits)
+    objects = connections.objects(settings)
+    objects.sweep()
+    app = create_app(settings, engine, objects, limits=limits)
     server = uvicorn.Server(config(app, host=settings.api_host, port=settings.api_port))
     server.run(None if listening is None else [listening])

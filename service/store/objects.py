@@ -107,6 +107,10 @@ class ObjectStore(ABC):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys of committed objects below a folder of keys."""
 
+    def sweep(self) -> int:
+        """Remove what killed processes left unfinished long ago; a bucket's lifecycle rule does it there."""
+        return 0
+
     def get(self, key: str) -> bytes:
         return b"".join(self.open_stream(key))
 

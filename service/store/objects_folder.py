@@ -15,6 +15,7 @@ from service.domain.errors import Unavailable
 from service.store.objects import CHUNK_BYTES, Draft, ObjectMissing, ObjectStore, check_key
 
 _DRAFTS = ".drafts"  # no key begins with a dot
+DRAFT_LIFE_S = 86_400.0  # no upload lasts so long
 _CLOSED = -1  # no descriptor: a write to it fails
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -48,9 +49,8 @@ class FolderStore(ObjectStore):
             subfolders[:] = [name for name in subfolders if name != _DRAFTS]
             yield from ((Path(folder) / name).relative_to(self.root).as_posix() for name in names)
 
-    def sweep_drafts(self, *, older_than_s: float = 86_400) -> int:
-        """Remove what killed processes left unfinished; returns how many."""
-        limit = time.time() - older_than_s
+    def sweep(self) -> int:
+        limit = time.time() - DRAFT_LIFE_S
         old = [path for path in (self.root / _DRAFTS).iterdir() if path.stat().st_mtime < limit]
         for path in old:
             path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from service.domain.errors import Forbidden, InvalidInput, InvalidTransition, No
 from service.domain.ids import new_id
 from service.domain.jobs import FINAL, KINDS, Kind, Queue, State
 from service.domain.messages import MESSAGES
+from service.store import audit
 from service.store import jobs as store
 
 EVENTS_PER_PAGE = 500
@@ -141,6 +142,15 @@ def cancel(session: Session, principal: Principal, job_id: UUID) -> JobView:
     job = _find(session, principal, job_id)
     if State(job.state) not in FINAL:
         store.cancel(session, job_id)
+        # The trigger records changes of state; who asked is on record even where the worker ends the job.
+        audit.record(
+            session,
+            principal,
+            action=audit.Action.UPDATE,
+            operation="jobs.cancel",
+            object_type="job",
+            object_id=job_id,
+        )
         job = _find(session, principal, job_id)
     if State(job.state) in FINAL and job.state != State.CANCELLED:
         raise InvalidTransition("The job has ended already.")

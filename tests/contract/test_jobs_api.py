@@ -167,3 +167,12 @@ def test_waiting_clients_take_no_thread_from_others(api):
     assert any(waiter.is_alive() for waiter in waiters)
     for waiter in waiters:
         waiter.join()
+
+
+def test_who_asked_for_a_cancel_is_on_record(api, job):
+    claim(api, UUID(job["id"]))
+    assert api.send("POST", f"/jobs/{job['id']}/cancel").json()["cancel_requested"]
+    items = api.send("GET", "/audit").json()["items"]
+    who = api.send("GET", "/me").json()["principal_id"]
+    asked = [item for item in items if item["operation"] == "jobs.cancel" and item["object_id"] == job["id"]]
+    assert [item["principal_id"] for item in asked] == [who]

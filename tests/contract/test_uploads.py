@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from service.api import bodies, server
+from tests.contract.conftest import import_model
 from tests.contract.images import picture
 from tests.databases import cloned
 
@@ -23,6 +24,7 @@ def api(servers, api_factory):
             max_file_bytes=4 * MIB,
             max_frame_bytes=MIB,
             max_multipart_parts=20,
+            max_queued_jobs=2,
         )
 
 
@@ -210,3 +212,14 @@ def test_a_kept_alive_connection_serves_one_request_after_the_other(api, monkeyp
             connection.sendall(request)
             assert "200" in answer(connection).splitlines()[0]
             time.sleep(0.5)  # idle between requests is no slow head
+
+
+def test_more_waiting_jobs_than_allowed_are_refused_and_leave_nothing(api):
+    import_model(api, "lesion-detector")
+    frames = {"frames": ("a.jpg", picture())}
+    assert [api.send("POST", "/analyses", files=frames).status_code for _ in range(2)] == [202, 202]
+    before = api.counts()
+    refused = api.send("POST", "/analyses", files=frames)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["retry-after"]) > 0
+    settle(api, before)

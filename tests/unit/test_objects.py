@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.errors import TooLarge, Unavailable
 from service.domain.ids import new_id
+from service.store import objects_folder
 from service.store.objects import ObjectCorrupt, ObjectMissing, ObjectStore, file_key, job_key
 from service.store.objects_bucket import BucketStore
 from service.store.objects_folder import FolderStore
@@ -143,8 +144,10 @@ def test_file_is_synced_before_its_name_and_the_folder_after(tmp_path, monkeypat
     assert calls[-1] is True
 
 
-def test_old_drafts_are_swept(tmp_path):
+def test_old_drafts_are_swept(tmp_path, monkeypatch):
     store = FolderStore(tmp_path)
     store.draft(key()).write(b"left by a killed process")
-    assert store.sweep_drafts() == 0
-    assert store.sweep_drafts(older_than_s=-1) == 1
+    assert store.sweep() == 0
+    monkeypatch.setattr(objects_folder, "DRAFT_LIFE_S", -1.0)
+    assert store.sweep() == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
