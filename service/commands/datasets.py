@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from service.client.client import Enteron
     from service.client.resources import Dataset
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 app = typer.Typer(help="Add training data and see what is in it.", no_args_is_help=True)
 
 
@@ -58,7 +60,7 @@ def list_(json_: JsonFlag = False) -> None:
 def show(dataset: Annotated[str, typer.Argument(help="Id of the dataset.")], json_: JsonFlag = False) -> None:
     """What ingest found in a dataset."""
     with connect() as client:
-        found = client.dataset(dataset)
+        found = client.dataset(resolve(client, dataset))
     Terminal(json=json_).result(found, *report(found))
 
 
@@ -134,17 +136,11 @@ def _examples(problem: Mapping[str, Any]) -> str:
 
 
 def resolve(client: "Enteron", given: str) -> str:
-    """The id of a dataset given by id, NAME or NAME:VERSION (the newest ready one)."""
-    if given.count("-") == 4 and len(given) == 36:
+    """The id of a dataset given by id, NAME or NAME:VERSION; of several versions the newest."""
+    if _ID.fullmatch(given):
         return given
     name, _, version = given.partition(":")
-    found = [
-        dataset
-        for dataset in client.datasets()
-        if dataset["name"] == name
-        and dataset["state"] == "ready"
-        and version in {"", str(dataset["version"])}
-    ]
+    found = [d for d in client.datasets() if d["name"] == name and version in {"", str(d["version"])}]
     if not found:
-        raise Complaint(f"There is no ready dataset {given}.", "See `enteron dataset list`.")
+        raise Complaint(f"There is no dataset {given}.", "See `enteron dataset list`.")
     return max(found, key=lambda dataset: dataset["version"])["id"]

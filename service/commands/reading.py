@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.commands.connection import connect, follow
+from service.commands.datasets import resolve
 from service.commands.problems import Complaint
 from service.commands.terminal import JsonFlag, Table, Terminal, percent
 
@@ -55,7 +56,9 @@ def analyze(
 def predict(
     model: Annotated[str, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")],
     file: Annotated[Path | None, typer.Argument(help="Input file.", exists=True, dir_okay=False)] = None,
-    dataset: Annotated[str | None, typer.Option(help="Id of a dataset, instead of a file.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Id, NAME or NAME:VERSION of a dataset, instead of a file.")
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Run any registered model on a fitting file or dataset."""
@@ -67,7 +70,8 @@ def predict(
         if file is not None:
             with terminal.progress("Sending", "bytes") as show:
                 file_id = client.upload(file, on_bytes=lambda done, total: show(done, total, "Sending"))["id"]
-        job = client.predict(model, file_id=file_id, dataset_id=dataset)
+        dataset_id = resolve(client, dataset) if dataset else None
+        job = client.predict(model, file_id=file_id, dataset_id=dataset_id)
         result = follow(client, terminal, job, "Predicting")["result"] or {}
         rows = client.prediction_rows(result["prediction_id"])
     names = list(dict.fromkeys(name for row in rows for name in row["outputs"]))
@@ -132,19 +136,13 @@ def write_overlays(
     client: "Enteron", analysis_id: str, frames: Sequence[Mapping[str, Any]], folder: Path
 ) -> int:
     """One picture per positive finding; named by number and label, for a frame's name may tell a person's."""
-    import io
-
-    from PIL import Image
+    from service.commands.overlays import compose
 
     folder.mkdir(parents=True, exist_ok=True)
-    saved = 0
-    for frame in frames:
-        for finding in frame["findings"]:
-            if finding["positive"]:
-                ordinal, label = frame["ordinal"], finding["label"]
-                picture = Image.open(io.BytesIO(client.image(analysis_id, ordinal))).convert("RGBA")
-                overlay = Image.open(io.BytesIO(client.overlay(analysis_id, ordinal, label))).convert("RGBA")
-                composed = Image.alpha_composite(picture, overlay.resize(picture.size))
-                composed.convert("RGB").save(folder / f"{ordinal:06d}-{label}.png")
-                saved += 1
-    return saved
+    found = [(frame["ordinal"], finding) for frame in frames for finding in frame["findings"]]
+    positive = [(ordinal, finding) for ordinal, finding in found if finding["positive"]]
+    for ordinal, finding in positive:
+        image = client.image(analysis_id, ordinal)
+        overlay = client.overlay(analysis_id, ordinal, finding["label"])
+        compose(image, overlay, finding).save(folder / f"{ordinal:06d}-{finding['label']}.png")
+    return len(positive)
