@@ -70,7 +70,7 @@ def newest(series: Mapping[str, Any]) -> str:
 
 
 def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
-    """What a version reached on frames it had not seen, beside what colour alone reaches on the same ones."""
+    """What a version reached on frames, beside what colour alone reaches on the same ones."""
     labels = metrics.get("labels") or {}
     if not labels:
         return ["Nothing was measured."]
@@ -85,7 +85,9 @@ def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
         "sens. at 90 % spec.",
         "peak in lesion",
     )
-    sentence = f"Measured on {metrics['frames']} unseen frames of {metrics['groups']} groups"
+    learnt = metrics.get("trained_on_it", False)
+    frames = "frames, among them those it learnt from: this flatters," if learnt else "unseen frames"
+    sentence = f"Measured on {metrics['frames']} {frames} of {metrics['groups']} groups"
     return [sentence, Table(columns, rows, right=frozenset(range(1, len(columns))))]
 
 

@@ -231,15 +231,15 @@ def test_what_was_measured_stands_beside_what_colour_alone_reaches() -> None:
         "pointing": {"rate": 0.9, "n": 10},
     }
     unmeasured = {**entry, "auc": None, "sensitivity_at_90_specificity": None, "pointing": None}
-    sentence, table = training.measured(
-        {
-            "frames": 40,
-            "groups": 5,
-            "labels": {"polyp": entry, "content": unmeasured},
-            "colour_baseline": {"polyp": {"value": 0.61, "low": 0.5, "high": 0.7}, "content": None},
-        }
-    )
+    metrics = {
+        "frames": 40,
+        "groups": 5,
+        "labels": {"polyp": entry, "content": unmeasured},
+        "colour_baseline": {"polyp": {"value": 0.61, "low": 0.5, "high": 0.7}, "content": None},
+    }
+    sentence, table = training.measured(metrics)
     assert sentence == "Measured on 40 unseen frames of 5 groups"
     assert isinstance(table, Table)
     assert table.rows[0] == ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %", "90 % of 10")
     assert set(table.rows[1][2:]) == {"not measured"}
+    assert "this flatters" in str(training.measured(metrics | {"trained_on_it": True})[0])
