@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
 BIN := .venv/bin
+# Threads that spin while waiting starve a shared machine (see workers/runner_client.py).
+export OMP_WAIT_POLICY := PASSIVE
+export OPENBLAS_NUM_THREADS := 1
 FOLDERS := service workers models migrations tests benchmarks
 # Not compiled ahead: of torch's and SciPy's many modules few are imported, and all would cost a minute.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile \

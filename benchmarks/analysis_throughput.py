@@ -7,11 +7,15 @@ bare forward (ABBA within one run); the result is the median of the ratios. Meas
 request to the end it hears of: upload, dispatch, decoding, forward pass and rows are all in it.
 """
 
+import os
+
+# As in the runner, and before torch reads it: the two must be equal to be compared.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+
 import argparse
 import hashlib
 import io
 import json
-import os
 import platform
 import time
 import zipfile
