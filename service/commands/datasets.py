@@ -53,7 +53,9 @@ def list_(json_: JsonFlag = False) -> None:
     with connect() as client:
         found = client.datasets()
     rows = [(f"{d['name']}:{d['version']}", d["kind"], d["format"], d["state"], d["id"]) for d in found]
-    Terminal(json=json_).result(found, Table(("dataset", "kind", "format", "state", "id"), rows))
+    Terminal(json=json_).result(
+        found, Table(("dataset", "kind", "format", "state", "id"), rows, whole=frozenset({4}))
+    )
 
 
 @app.command()

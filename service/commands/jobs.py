@@ -25,7 +25,9 @@ def list_(
     with connect() as client:
         jobs = client.jobs(limit=limit, kind=kind, state=state)
     columns = ("id", "kind", "state", "done", "created", "error")
-    Terminal(json=json_).result(jobs, Table(columns, [_row(job) for job in jobs], right=frozenset({3})))
+    Terminal(json=json_).result(
+        jobs, Table(columns, [_row(job) for job in jobs], right=frozenset({3}), whole=frozenset({0}))
+    )
 
 
 @app.command()

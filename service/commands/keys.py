@@ -38,7 +38,7 @@ def list_(json_: JsonFlag = False) -> None:
 
     found = [_facts(row) for row in list_keys(settings())]
     rows = [(key["id"], key["prefix"], ", ".join(key["roles"]), _state(key)) for key in found]
-    Terminal(json=json_).result(found, Table(("id", "prefix", "roles", "state"), rows))
+    Terminal(json=json_).result(found, Table(("id", "prefix", "roles", "state"), rows, whole=frozenset({0})))
 
 
 @app.command()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TextIO
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 _PLAIN_EVERY_S = 5.0
+_TELLING_FRACTION = 0.05  # before that, an estimate of the time left is noise
 
 
 class Show(Protocol):
@@ -27,12 +28,13 @@ class Show(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; the styles colour whole columns by position."""
+    """Rows of text under headings; columns by their numbers."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: frozenset[int] = frozenset()  # columns of numbers
+    whole: frozenset[int] = frozenset()  # columns never folded: ids that are copied
 
 
 class Terminal:
@@ -72,7 +74,8 @@ def told(job: "Job", what: str) -> tuple[float, float | None, str, str]:
     """(done, total, sentence, time left) of a job as it stands."""
     progress = job["progress"]
     sentence = f"{what}: {progress['message'] or job['state']}"
-    return progress["done"] or 0, progress["total"], sentence, _left(progress["eta_s"])
+    begun = (progress["fraction"] or 0) > _TELLING_FRACTION
+    return progress["done"] or 0, progress["total"], sentence, _left(progress["eta_s"]) if begun else ""
 
 
 def _left(eta_s: float | None) -> str:
@@ -124,7 +127,8 @@ def _drawn(table: Table) -> Any:
 
     drawn = Grid(box=box.SIMPLE_HEAD, title=table.title or None, title_justify="left", pad_edge=False)
     for index, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if index in table.right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if index in table.right else "left"
+        drawn.add_column(column, justify=justify, overflow="fold", no_wrap=index in table.whole)
     for row in table.rows:
         drawn.add_row(*(Text(_one_line(cell)) for cell in row))
     return drawn

@@ -188,5 +188,9 @@ def test_without_it_commands_say_what_to_do(tmp_path: Path) -> None:
     elsewhere.environment["ENTERON_API_URL"] = "http://127.0.0.1:9"
     assert elsewhere.run("job", "list")[0] == problems.UNREACHABLE
     assert elsewhere.run("key", "list")[0] == problems.UNREACHABLE
+    elsewhere.environment["ENTERON_DATABASE_URL"] = "postgresql://127.0.0.1:9/enteron"
+    code, said = elsewhere.run("up")
+    assert code == problems.PROBLEM
+    assert "ENTERON_DATABASE_URL is set" in said["error"]["detail"]
     elsewhere.environment["ENTERON_HOMME"] = "x"
     assert elsewhere.run("migrate")[0] == problems.USAGE

@@ -63,8 +63,10 @@ def test_percent_has_no_false_digits() -> None:
     [(None, ""), (3.0, ""), (42.0, ", 40 s left"), (89.0, ", 90 s left"), (240.0, ", 4 min left")],
 )
 def test_a_job_is_told_in_a_sentence(eta_s: float | None, left: str) -> None:
-    progress: Any = {"done": 3, "total": 4, "message": None, "eta_s": eta_s}
+    progress: Any = {"fraction": 0.75, "done": 3, "total": 4, "message": None, "eta_s": eta_s}
     job: Any = {"state": "running", "progress": progress}
     assert told(job, "Reading") == (3, 4, "Reading: running", left)
     progress["message"] = "reading frames"
     assert told(job, "Reading")[2] == "Reading: reading frames"
+    progress["fraction"] = 0.01
+    assert told(job, "Reading")[3] == ""
