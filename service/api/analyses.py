@@ -215,14 +215,15 @@ class _Asked:
 
 
 def _submit(session: Session, caller: Caller, parts: Sequence[Part], asked: _Asked) -> JobView:
-    return analyses.submit(
-        session,
-        caller.principal,
-        parts=parts,
-        model=asked.model,
-        operating_point=asked.operating_point,
-        max_queued=caller.context.limits.max_queued_jobs,
-    ).job
+    with caller.context.quota.submitting(caller.principal.tenant_id) as max_queued:
+        return analyses.submit(
+            session,
+            caller.principal,
+            parts=parts,
+            model=asked.model,
+            operating_point=asked.operating_point,
+            max_queued=max_queued,
+        ).job
 
 
 def _asked(form: Form) -> _Asked:

@@ -7,7 +7,6 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
-from fastapi.routing import APIRouter
 from sqlalchemy import Engine
 
 from service.api import (
@@ -30,6 +29,7 @@ from service.api.job_bodies import PREFIX
 from service.settings import Limits, Settings
 from service.store.objects import ObjectStore
 from service.usecases.keys import read_pepper
+from service.usecases.quota import Quota
 
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Reads capsule endoscopy and learns from health records.
@@ -68,22 +68,26 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
         root_path=settings.root_path,
         lifespan=_lifespan,
     )
-    app.state.context = Context(settings, limits, engine, objects, pepper, Gate(engine, pepper), Hub(engine))
+    app.state.context = Context(
+        settings=settings,
+        limits=limits,
+        engine=engine,
+        objects=objects,
+        pepper=pepper,
+        gate=Gate(engine, pepper),
+        hub=Hub(engine),
+        quota=Quota(limits.max_queued_jobs),
+    )
     problems.install(app)
     app.add_middleware(Edge)
-    app.include_router(_api(), prefix=PREFIX)
+    # Matching walks this list: what is asked most comes first.
+    for module in (analyses, jobs, files, predictions, datasets, trainings, models, administration):
+        app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(docs.router)
     # Served only where nothing else answers, so that a wrong method stays a 405.
     app.frontend("/", directory=WEB, fallback=None, check_dir=True)
     return app
-
-
-def _api() -> APIRouter:
-    router = APIRouter()
-    for module in (files, jobs, analyses, predictions, datasets, trainings, models, administration):
-        router.include_router(module.router)
-    return router
 
 
 @asynccontextmanager

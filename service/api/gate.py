@@ -24,6 +24,7 @@ from service.store.keys import KeyRow
 from service.store.objects import ObjectStore
 from service.store.session import unit_of_work
 from service.usecases import keys
+from service.usecases.quota import Quota
 
 # A revoked key ends within so many seconds; open event streams end by themselves (`jobs.STREAM_S`).
 REMEMBER_S = 5.0
@@ -72,6 +73,7 @@ class Context:
     pepper: bytes
     gate: Gate
     hub: Hub
+    quota: Quota
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,14 @@ class MetricPoint:
     value: float
 
 
-# The count stops at the limit and reads the index of queued rows only.
+# The count stops at the limit and reads the index of queued rows only; without a limit nothing is counted.
 INSERT = text("""
 INSERT INTO job (id, tenant_id, principal_id, kind, queue, state, spec, spec_sha256, batch_key, priority,
                  deadline_at, parent_id, retry_of)
 SELECT :id, :tenant_id, :principal_id, :kind, :queue, :state, :spec, :spec_sha256, :batch_key, :priority,
        clock_timestamp() + make_interval(secs => CAST(:deadline_s AS float8)),
        CAST(:parent_id AS uuid), CAST(:retry_of AS uuid)
-WHERE (SELECT count(*) FROM (
+WHERE CAST(:max_queued AS integer) IS NULL OR (SELECT count(*) FROM (
          SELECT FROM job WHERE tenant_id = :tenant_id AND state = 'queued' LIMIT :max_queued) q) < :max_queued
 RETURNING *, NULL::jsonb AS result
 """).bindparams(bindparam("spec", type_=JSONB))
@@ -141,7 +141,7 @@ def spec_sha256(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def insert(session: Session, job: NewJob, *, max_queued: int) -> Job | None:
+def insert(session: Session, job: NewJob, *, max_queued: int | None) -> Job | None:
     """The new row; None when the tenant has as many queued jobs as it may."""
     values = {**vars(job), "spec_sha256": spec_sha256(job.spec), "max_queued": max_queued}
     row = session.execute(INSERT, values).mappings().one_or_none()

@@ -75,7 +75,7 @@ def submit(
     parts: Sequence[Part],
     model: str | None,
     operating_point: str | None,
-    max_queued: int,
+    max_queued: int | None,
 ) -> Submitted:
     """Rows for the analysis, its job, and those of its files that are new."""
     _refuse_unreadable(parts)

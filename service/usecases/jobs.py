@@ -83,9 +83,12 @@ def submit(
     state: State = State.QUEUED,
     deadline_s: float | None = None,
     retry_of: UUID | None = None,
-    max_queued: int = 10_000,
+    max_queued: int | None = 10_000,
 ) -> JobView:
-    """Insert the row in the caller's transaction; the dispatcher finds it once that has committed."""
+    """Insert the row in the caller's transaction; the dispatcher finds it once that has committed.
+
+    `max_queued=None` is for a caller who counted a moment ago.
+    """
     if state not in (State.QUEUED, State.WAITING):
         raise ValueError("a new job is queued or waits for its children")
     job_id = new_id()
