@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.synthetic.dataset import write_dataset_zip
+from models.synthetic.frames import draw_frames
 from service.client.client import Enteron, saved_access
 from service.commands import demo, problems
 from service.commands.terminal import Terminal
@@ -63,6 +66,12 @@ class Up:
             check=False,
         )
         return ended.returncode, json.loads(ended.stdout or b"null")
+
+    def get(self, *arguments: str) -> Any:
+        """The JSON of a command that must succeed."""
+        code, said = self.run(*arguments)
+        assert code == problems.OK, said
+        return said
 
     def left(self) -> list[str]:
         """Command lines of processes that belong to this folder."""
@@ -156,6 +165,40 @@ def test_the_demo_goes_from_nothing_to_findings(
     assert findings["probability"].between(0, 1).all()
     assert len(list((tmp_path / "overlays").iterdir())) == findings["positive"].sum()
     assert any("not for diagnosis" in str(item).lower() for item in shown)
+
+
+def test_commands_from_a_folder_to_findings(up: Up, tmp_path: Path) -> None:
+    folder = drawn_folder(tmp_path)
+    dataset = up.get("dataset", "add", str(folder), "--format", "synthetic", "--name", "walk")
+    assert dataset["state"] == "ready"
+    assert dataset["report"]["frames"] == 48
+    assert up.get("dataset", "show", "walk")["id"] == dataset["id"]
+    small = ["--param", "size_px=64", "--param", "epochs=1", "--param", 'backbone_params={"width": 0.125}']
+    trained = up.get("train", "walk:1", "--backbone", "resnet10", *small, "--name", "walker")
+    assert set(trained["metrics"]["labels"]) == {"polyp", "bleeding", "inflammatory", "content"}
+    up.get("model", "promote", "walker:1", "--reason", "the only one")
+    weights = str(tmp_path / "out.safetensors")
+    up.get("model", "export", "walker", weights)
+    copy = up.get("model", "import", "walker", weights, str(tmp_path / "out.json"))
+    assert (copy["version"], copy["sha256"]) == (2, up.get("model", "show", "walker:1")["sha256"])
+    up.get("model", "promote", "walker:2", "--reason", "the same again")
+    assert up.get("model", "rollback", "walker", "--reason", "no better")["to_version"] == 1
+    pictures = [str(path) for path in sorted(folder.glob("images/*.jpg"))[:2]]
+    read = up.get("analyze", *pictures, "--model", "walker:2", "--save-overlays", str(tmp_path / "maps"))
+    positive = [finding for frame in read["frames"] for finding in frame["findings"] if finding["positive"]]
+    assert [frame["name"] for frame in read["frames"]] == [Path(path).name for path in pictures]
+    assert len(list((tmp_path / "maps").iterdir())) == len(positive)
+    predicted = up.get("predict", "--dataset", "walk", "--model", "walker")
+    assert len(predicted["rows"]) == 48
+    assert up.get("model", "evaluate", "walker:1", "--dataset", "walk")["trained_on_it"]
+    assert up.get("job", "list", "--kind", "evaluation")[0]["state"] == "succeeded"
+
+
+def drawn_folder(tmp_path: Path) -> Path:
+    write_dataset_zip(tmp_path / "drawn.zip", draw_frames(48, seed=3, domain="train", size=96))
+    with zipfile.ZipFile(tmp_path / "drawn.zip") as archive:
+        archive.extractall(tmp_path / "drawn")
+    return tmp_path / "drawn"
 
 
 def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
