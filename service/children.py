@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 _SETTLED_S = 60.0  # a child that lived so long starts its count of failures anew
 _LOG_BYTES = 20 << 20
@@ -40,10 +40,7 @@ class _Child:
         self.started_at = 0.0
 
     def start(self) -> None:
-        log = self.part.log
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
-        with open(log, "ab", opener=_private) as file:
+        with open(self.part.log, "ab", opener=_private) as file:
             attached = ("-m", "service.attached", str(os.getpid()), str(self.part.niceness))
             self.process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, *attached, *self.part.module],
@@ -59,6 +56,14 @@ class _Child:
     @property
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def turn_log(self) -> None:
+        """Keep the last of a long log; the process goes on writing at the end of the emptied file."""
+        log = self.part.log
+        if log.exists() and log.stat().st_size > _LOG_BYTES:
+            with open(log.with_suffix(".log.1"), "wb", opener=_private) as kept:
+                kept.write(log.read_bytes()[-_LOG_BYTES:])
+            os.truncate(log, 0)
 
     def note_end(self) -> float:
         """Count a death; returns how long to wait before the next start."""
@@ -117,13 +122,20 @@ class Children:
             self._stop_all()
 
     def _look_after(self, child: _Child) -> None:
-        if child.process is None:
-            if time.monotonic() >= child.due_at and (self._late.is_set() or not child.part.late):
+        if child.process is not None and not child.runs:
+            self._note_end(child, f"ended (code {child.process.returncode})")
+        if child.process is None and child.due_at <= time.monotonic() and self._may_start(child):
+            try:
                 child.start()
-        elif not child.runs:
-            code = child.process.returncode
-            pause_s = child.note_end()
-            self._say(f"{child.part.name} ended (code {code}); it starts again in {pause_s:g} s")
+            except OSError as problem:  # no memory, no processes left: that may pass
+                self._note_end(child, f"could not be started ({problem.strerror})")
+        child.turn_log()
+
+    def _may_start(self, child: _Child) -> bool:
+        return self._late.is_set() or not child.part.late
+
+    def _note_end(self, child: _Child, what: str) -> None:
+        self._say(f"{child.part.name} {what}; it starts again in {child.note_end():g} s")
 
     def _stop_all(self) -> None:
         for stage in sorted({child.part.stage for child in self._children}):

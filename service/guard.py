@@ -56,8 +56,11 @@ def main(home: Path) -> None:
         return
     try:
         with hold(home, "guard", wait_s=_TRY_FOR_S):
-            from service.embedded import Embedded  # noqa: PLC0415 - 50 MB that a waiting process need not hold
+            # 50 MB that a waiting process need not hold.
+            from service.client.access import forget_address  # noqa: PLC0415
+            from service.embedded import Embedded  # noqa: PLC0415
 
+            forget_address(home)
             Embedded(home).stop()
     except Held:
         return  # the next `enteron up` was faster, and goes on with the servers

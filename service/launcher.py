@@ -1,7 +1,6 @@
 """`enteron up`: every part of Enteron on one machine, as processes of one private folder."""
 
 import errno
-import json
 import os
 import socket
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 from threading import Event
 
 from service.children import Children, Part
-from service.client.client import Enteron, saved_access
+from service.client.access import forget_address, save_access, saved_access
+from service.client.client import Enteron
 from service.client.errors import Refused
 from service.client.transport import Transport
 from service.embedded import Embedded
@@ -77,6 +77,7 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         children.start()
         stack.callback(children.stop)
         stack.callback(say, "Stopping; workers put unfinished jobs back ...")
+        stack.callback(forget_address, home)
         machine = _answering(settings, embedded, children, port)
         stack.callback(machine.client.close)
         say(f"API answers at {machine.url} {_after(since)}")
@@ -184,14 +185,6 @@ def _opens(url: str, key: str) -> bool:
         except Refused:
             return False
     return True
-
-
-def save_access(home: Path, *, url: str, key: str) -> None:
-    path = home / "cli.json"
-    draft = path.with_suffix(".new")
-    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump({"url": url, "key": key}, file)
-    draft.replace(path)
 
 
 def _wait_for_reader(machine: Machine, since: datetime) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from service.client import tables, waiting
+from service.client.access import saved_access
 from service.client.errors import EnteronError
 from service.client.resources import Analysis, Dataset, File, Job, Model, ModelVersion
 from service.client.transport import Body, Transport
@@ -309,15 +310,6 @@ class Enteron:
     ) -> int:
         """Write the weights or the spec of a version to a file; returns its size in bytes."""
         return self._save(f"/models/{name}/versions/{version}/export?format={form}", Path(target))
-
-
-def saved_access(home: Path) -> dict[str, str]:
-    """Address and key of the installation in this folder, or nothing."""
-    try:
-        saved: dict[str, str] = json.loads((home / "cli.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return saved
 
 
 def _given(**fields: str | None) -> dict[str, str]:

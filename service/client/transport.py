@@ -51,6 +51,11 @@ class Transport:
             transport=transport,
         )
 
+    @property
+    def headers(self) -> httpx.Headers:
+        """What every request carries."""
+        return self._http.headers
+
     def close(self) -> None:
         self._http.close()
 

@@ -16,7 +16,8 @@ import pytest
 
 from models.synthetic.dataset import write_dataset_zip
 from models.synthetic.frames import draw_frames
-from service.client.client import Enteron, saved_access
+from service.client.access import saved_access
+from service.client.client import Enteron
 from service.commands import demo, problems
 from service.commands.terminal import Terminal
 
@@ -207,6 +208,7 @@ def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
     assert len(up.left()) > 5
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
     eventually(lambda: not up.left())
+    assert "url" not in saved_access(up.home)
     access = up.start()
     assert access["key"] == before["key"]
     assert [job["id"] for job in up.run("job", "list")[1]] == [job["id"] for job in jobs]
@@ -216,6 +218,7 @@ def test_ctrl_c_ends_all_and_the_next_start_takes_another_port_if_it_must(up: Up
     port = int(saved_access(up.home)["url"].rpartition(":")[2])
     assert up.end(signal.SIGINT) == 0
     assert up.left() == []
+    assert "url" not in saved_access(up.home)
     assert "Stopped. The data is kept." in up.said.read_text()
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))

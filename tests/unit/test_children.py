@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from service import children as children_module
 from service.children import Children, Part
 
 PROGRAM = """
@@ -101,6 +102,19 @@ def test_a_late_child_waits_for_its_turn(
     assert set(children.pids()) == {"early"}
     children.start_late()
     eventually(lambda: starts(tmp_path, "late") == 1)
+
+
+def test_a_long_log_is_turned(
+    part: Callable[..., Part], run: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children_module, "_LOG_BYTES", 1000)
+    log = tmp_path / "one.log"
+    log.write_text("x" * 2000 + "end")
+    run(part("one"))
+    eventually(lambda: log.stat().st_size == 0)
+    kept = (tmp_path / "one.log.1").read_text()
+    assert len(kept) == 1000
+    assert kept.endswith("xend")
 
 
 def test_a_deaf_child_is_killed_after_its_grace(

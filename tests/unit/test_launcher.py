@@ -9,7 +9,8 @@ import pytest
 
 from service import launcher
 from service.children import Part
-from service.client.client import saved_access
+from service.client.access import forget_address, save_access, saved_access
+from service.client.client import Enteron
 from service.embedded import Embedded
 from service.settings import Settings
 
@@ -79,12 +80,29 @@ def test_a_child_reads_back_the_same_settings(tmp_path: Path, monkeypatch: pytes
 
 
 def test_access_is_for_the_owner_alone(tmp_path: Path) -> None:
-    launcher.save_access(tmp_path, url="http://127.0.0.1:8400", key="ent_x")
-    launcher.save_access(tmp_path, url="http://127.0.0.1:8401", key="ent_y")
+    save_access(tmp_path, url="http://127.0.0.1:8400", key="ent_x")
+    save_access(tmp_path, url="http://127.0.0.1:8401", key="ent_y")
     path = tmp_path / "cli.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == {"url": "http://127.0.0.1:8401", "key": "ent_y"}
     assert saved_access(tmp_path)["key"] == "ent_y"
+
+
+def test_a_stopped_service_is_not_sent_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENTERON_HOME", str(tmp_path))
+    save_access(tmp_path, url="http://127.0.0.1:8401", key="ent_y")
+    assert sent_key() == "Bearer ent_y"
+    monkeypatch.setenv("ENTERON_API_URL", "http://elsewhere.test")
+    assert sent_key() is None
+    monkeypatch.delenv("ENTERON_API_URL")
+    forget_address(tmp_path)
+    assert sent_key() is None
+    assert saved_access(tmp_path) == {"key": "ent_y"}
+
+
+def sent_key() -> str | None:
+    with Enteron.from_environment() as client:
+        return client.transport.headers.get("Authorization")
 
 
 def test_a_log_is_told_by_its_end(tmp_path: Path) -> None:
