@@ -25,8 +25,8 @@ MODEL = "lesion-detector"
 BACKBONE = "resnet10"
 PARAMS: Mapping[str, Any] = {
     "backbone_params": {"width": 0.25, "output_stride": 16},
-    "size_px": 160,
-    "epochs": 8,
+    "size_px": 128,
+    "epochs": 9,
     "learning_rate": 0.004,
     "tune_fraction": 0.1,
     "test_fraction": 0.1,
