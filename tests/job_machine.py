@@ -302,7 +302,7 @@ class JobsMachine(RuleBasedStateMachine):
     def _check_events(self) -> None:
         with self.bench.api() as session:
             events = session.execute(text("SELECT job_id, code FROM job_event ORDER BY id")).all()
-            audits = session.scalar(text("SELECT count(*) FROM audit_event WHERE object_type = 'job'"))
+            audits = session.scalar(text("SELECT count(*) FROM audit_event WHERE operation LIKE 'job.%'"))
         histories: dict[UUID, list[str]] = {}
         for event in events:
             histories.setdefault(event.job_id, []).append(event.code.removeprefix("state."))

@@ -230,6 +230,7 @@ class Claimed:
         dropped = [old["object_key"] for old in self._kept() if old not in kept]
         self._insist(lambda session: claims.accept_checkpoint(session, self.claim, {"kept": kept}))
         self._checkpoints = kept
+        self.message("checkpoint", step=step)
         for old_key in dropped:
             self.objects.delete(old_key)
 

@@ -38,6 +38,8 @@ from workers.task import House, JobEngine
 log = structlog.get_logger()
 
 CATALOGUE_WITHIN_S = 120.0
+# Somebody waits for the first frame of these: the sandbox is started ahead.
+DECODING = {Queue.INTERACTIVE, Queue.BATCH}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             graces=Graces(cancel_s=settings.cancel_grace_s, drain_s=settings.drain_grace_s),
             settings=settings,
         )
+        if not arguments.cold and DECODING & set(who.queues):
+            means.sandbox()
         jobs = JobEngine(means, _house(who, settings))
         heart.start()
         log.info("worker_started", worker_id=str(who.worker_id))
@@ -139,11 +143,11 @@ def _house(who: Identity, settings: Settings) -> House:
 
 
 def _sandbox(stack: ExitStack, settings: Settings) -> Any:
-    """Started with the first job that decodes something."""
+    """Started when first asked for: a slot that only trains decodes little."""
 
     @cache
     def start() -> Any:
-        from workers.sandbox_client import Sandbox  # noqa: PLC0415 - a worker that trains needs none
+        from workers.sandbox_client import Sandbox  # noqa: PLC0415 - started late, imported late
 
         return stack.enter_context(Sandbox(network=settings.sandbox_network))
 

@@ -68,7 +68,7 @@ class JobEngine:
         try:
             self.handle(UUID(job_id))
         except Exception as problem:  # rows decide; a broken ring must not end the worker
-            log.error("ring_failed", exception=type(problem).__name__)
+            log.error("ring_failed", exception=type(problem).__name__, place=place(problem))
 
     def handle(self, job_id: UUID) -> int:
         """Claim and run the job and its batch mates; returns how many jobs were run."""

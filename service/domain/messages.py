@@ -4,26 +4,19 @@ A code stands in `job.progress` and `job_event`; the sentence is for people.
 """
 
 MESSAGES: dict[str, str] = {
-    "calibrating": "calibrating probabilities",
     "checkpoint": "checkpoint kept",
     "checkpoint_damaged": "a checkpoint was damaged; an older one is tried",
-    "checking": "checking the data",
     "counting": "counting",
     "decoding": "decoding frames",
     "drawing": "drawing frames",
-    "evaluating": "evaluating",
     "fetching": "fetching files",
-    "ingested": "ingested",
     "ingesting": "ingesting",
-    "loading": "loading",
     "measuring": "measuring",
-    "preparing": "preparing",
     "reading": "reading frames",
     "resumed": "resumed from a checkpoint",
     "saving": "saving",
     "trained": "trained",
     "training": "training",
-    "writing": "writing results",
 }
 
 

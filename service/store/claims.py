@@ -4,6 +4,7 @@ Every statement that changes a job names id and fence and asks for `state = 'run
 job is not ours any more, and the caller rolls back. Only the database's clock counts.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,11 +45,11 @@ class Claimant:
 # A message only wakes: it names one job, and the claim takes that one and others with its batch key. A
 # forged message for another queue takes nothing.
 CLAIM = text("""
-WITH woken AS (SELECT batch_key, alone FROM job WHERE id = :id),
+WITH woken AS (SELECT batch_key, alone FROM job WHERE id = :id AND queue = ANY(:queues)),
 pick AS MATERIALIZED (
   SELECT j.id FROM job j JOIN woken USING (batch_key)
   WHERE j.state = 'queued' AND j.dispatched_at IS NOT NULL AND j.cancel_requested_at IS NULL
-    AND j.queue = ANY(:queues) AND j.run_after <= clock_timestamp() AND (j.id = :id OR NOT j.alone)
+    AND j.run_after <= clock_timestamp() AND (j.id = :id OR NOT j.alone)
   ORDER BY (j.id = :id) DESC, j.priority DESC, j.dispatched_at, j.id
   LIMIT (SELECT CASE WHEN alone THEN 1 ELSE :limit END FROM woken)
   FOR UPDATE OF j SKIP LOCKED)
@@ -61,7 +62,7 @@ UPDATE job SET state = 'running', fence = job.fence + 1, claim_token = :token, w
 FROM pick WHERE job.id = pick.id
 RETURNING job.id, tenant_id, principal_id, kind, spec, fence, failures, checkpoint,
   extract(epoch FROM deadline_at - clock_timestamp())::float8 AS deadline_in_s
-""").bindparams(bindparam("walls_s", type_=JSONB))
+""")
 
 # After a broken connection: whatever runs under our token is ours.
 CLAIMED_BY_TOKEN = text("""
@@ -153,7 +154,7 @@ HELD = text("""
 SELECT fence = :fence AND state = 'running' AS held, cancel_requested_at FROM job WHERE id = :id
 """)
 
-_WALLS_S = {kind.value: rules.wall_s for kind, rules in KINDS.items()}
+_WALLS_S = json.dumps({kind.value: rules.wall_s for kind, rules in KINDS.items()})
 
 
 def claim(session: Session, claimant: Claimant, job_id: UUID, *, token: UUID, limit: int) -> list[Claim]:
