@@ -27,9 +27,9 @@ InterruptedBy = Callable[[], Interrupt | None]
 POLL_S = 0.05
 MAX_CALLS = 2_000
 MAX_RSS_GROWTH_BYTES = 2 << 30
-# Threads that spin while they wait for each other stand still as soon as the cores are shared: a training step
-# took six times as long beside three busy processes (0.20 s against 1.20 s), and four times beside one. NumPy's
-# matrices here are too small for a second thread.
+# Threads that spin while they wait for each other stand still as soon as the cores are shared: beside three
+# busy processes a training step took six times as long (1.20 s against 0.20 s). NumPy's matrices here are too
+# small for a second thread.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
