@@ -83,7 +83,15 @@ class JobsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.history.jobs)
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:
-        job_id = _pick(list(self.history.jobs), pick)
+        self._cancel(_pick(list(self.history.jobs), pick))
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=worker_numbers, pick=picks)
+    def cancel_what_runs(self, worker: int, pick: int) -> None:
+        if self.held[worker]:
+            self._cancel(_pick(self.held[worker], pick).id)
+
+    def _cancel(self, job_id: UUID) -> None:
         if self.history.jobs[job_id].final is None:
             with self.bench.api() as session:
                 jobs.cancel(session, self.bench.person, job_id)
@@ -234,21 +242,31 @@ class JobsMachine(RuleBasedStateMachine):
     def kill(self, worker: int) -> None:
         self.held[worker].clear()
 
+    @precondition(lambda self: self._few())
+    @rule(worker=worker_numbers, mates=st.integers(1, BATCH))
+    def start(self, worker: int, mates: int) -> None:
+        """The usual way, so that there is work to break: submitted, sent, claimed at once."""
+        for _ in range(mates):
+            self.submit(batched=mates > 1)
+        self.dispatch(lost=False)
+        if self.messages:
+            self.deliver(worker=worker, pick=len(self.messages) - 1)
+
     # Time
 
     @rule(seconds=st.sampled_from([1, 10, 31, 61]))
     def wait(self, seconds: int) -> None:
         self.bench.age(seconds)
 
-    @rule(worker=worker_numbers, pick=picks)
-    def stand_still_and_be_replaced(self, worker: int, pick: int) -> None:
+    @rule(worker=worker_numbers)
+    def stand_still_and_be_replaced(self, worker: int) -> None:
         """SIGSTOP beyond the lease: the other worker takes the jobs over, this one keeps its claims."""
         self.bench.age(LEASE_S + 1)
         self.reap()
         self.bench.age(61)
         self.dispatch(lost=False)
-        if self.messages:
-            self.deliver(worker=1 - worker, pick=pick)
+        for _ in range(min(2, len(self.messages))):
+            self.deliver(worker=1 - worker, pick=0)
         self.beat(worker)
 
     # What must hold
@@ -279,6 +297,8 @@ class JobsMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "history"):
             return
+        while self.held[1]:
+            self.drain(worker=1, pick=0)
         for _ in range(ROUNDS_TO_THE_END):
             if self._rows("finished_at IS NULL"):
                 self._calm_round()

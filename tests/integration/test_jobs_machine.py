@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Nightly runs set more: 25,000 examples are a million steps.
 EXAMPLES = int(os.environ.get("JOBS_MACHINE_EXAMPLES", "15"))
-MUTANT_EXAMPLES = 60
+MUTANT_EXAMPLES = 200
 STEPS = 40
 
 
