@@ -22,7 +22,7 @@ from service.api.paging import Cursor, Limit, Page, number_cursor, page
 from service.api.problems import content, declared, parsed
 from service.domain import media
 from service.domain.access import Permission
-from service.domain.heatmaps import cell_probabilities
+from service.domain.heatmaps import heat_map
 from service.domain.registry import REFERENCE_PATTERN
 from service.settings import Limits
 from service.usecases import analyses, files
@@ -178,20 +178,21 @@ def get_overlay(
 ) -> Response:
     """Where the model looked for a label: a transparent PNG of the frame's size.
 
-    Each cell shows the calibrated probability if the whole frame looked like it, 0 to 1 on one fixed ramp;
-    nothing is drawn below the finding's threshold.
+    The colour is the evidence density in log-odds per 1 % of the frame, on a ramp that is 0 to 0.5 for every
+    frame and version; nothing is drawn where a whole frame of it would stay below the finding's threshold.
     """
     bodies.check_text(label, "/query/label")
     with caller.work() as session:
         found = analyses.overlay(session, caller.principal, analysis_id, ordinal, label)
     finding, calibration = found.finding, found.spec["calibration"].get(label, {})
-    grid = cell_probabilities(finding.cam, finding.cam_side, score=finding.score, calibration=calibration)
-    data = overlays.draw(
-        grid,
-        width_px=found.frame.width_px or 1,
-        height_px=found.frame.height_px or 1,
+    heat = heat_map(
+        finding.cam,
+        finding.cam_side,
+        score=finding.score,
         threshold=finding.threshold,
+        calibration=calibration,
     )
+    data = overlays.draw(heat, width_px=found.frame.width_px or 1, height_px=found.frame.height_px or 1)
     return Response(data, media_type="image/png", headers=_PICTURE_HEADERS)
 
 

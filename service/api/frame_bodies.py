@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from service.domain.heatmaps import cell_probabilities, rounded
+from service.domain.heatmaps import heat_map
 from service.store.tables.analyses import Finding
 from service.usecases.analyses import FrameView
 
@@ -24,13 +24,18 @@ _REASONS = {
 
 
 class CamBody(BaseModel):
-    """Where the model looked: for positive findings."""
+    """Where the model looked: for positive findings.
+
+    `grid` holds rows of evidence densities, in log-odds that 1 % of the frame adds to the finding, over the
+    square that the frame is padded to. The overlay draws those from `floor` up, on a fixed 0 to 0.5.
+    """
 
     overlay_url: str
     peak_xy: list[int] | None
     box_xywh: list[int] | None
     side: int
     grid: list[list[float]]
+    floor: float
 
 
 class FindingBody(BaseModel):
@@ -94,13 +99,20 @@ def _finding(base: str, finding: Finding, view: FrameView) -> FindingBody:
 
 def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
     calibration = view.calibration.get(finding.label, {})
-    grid = cell_probabilities(finding.cam, finding.cam_side, score=finding.score, calibration=calibration)
+    heat = heat_map(
+        finding.cam,
+        finding.cam_side,
+        score=finding.score,
+        threshold=finding.threshold,
+        calibration=calibration,
+    )
     return CamBody(
         overlay_url=f"{base}/overlay?label={finding.label}",
         peak_xy=finding.peak_xy,
         box_xywh=finding.box_xywh,
         side=finding.cam_side,
-        grid=rounded(grid),
+        grid=[[round(density, 4) for density in row] for row in heat.densities],
+        floor=round(heat.floor, 4),
     )
 
 

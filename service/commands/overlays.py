@@ -1,6 +1,7 @@
 """A frame with its heat map over it and the scale below: what `--save-overlays` writes."""
 
 import io
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from service.api import overlays
 from service.commands.terminal import percent
+from service.domain.heatmaps import FULL_SCALE, HeatMap
 
 NOTE = "Research use. Not for diagnosis."
 _LEAST_WIDTH_PX, _FOOT_PX, _MARGIN_PX, _BAR_PX = 420, 52, 8, 12
+_UNIT = f"{FULL_SCALE}+ log-odds per 1 % of the frame"
 _GROUND, _INK = (12, 14, 17), (233, 235, 238)
 
 
@@ -41,14 +44,14 @@ def _write_foot(sheet: Image.Image, top: int, finding: Mapping[str, Any]) -> Non
     line = top + _MARGIN_PX
     pen.text((_MARGIN_PX, line), f"{said}. {NOTE}", _INK, font)
     line += 20
-    left, right = _MARGIN_PX + 24, sheet.width - _MARGIN_PX - 40
-    pen.text((_MARGIN_PX, line), "0 %", _INK, font)
-    pen.text((right + 4, line), "100 %", _INK, font)
+    left, right = _MARGIN_PX + 16, sheet.width - _MARGIN_PX - math.ceil(font.getlength(_UNIT)) - 8
+    pen.text((_MARGIN_PX, line), "0", _INK, font)
+    pen.text((right + 8, line), _UNIT, _INK, font)
     sheet.paste(scale(right - left), (left, line), scale(right - left))
 
 
 def scale(width_px: int) -> Image.Image:
-    """The ramp from 0 to 100 %, by the same drawing as the heat map itself."""
-    levels = [[level / 255 for level in range(256)]]
-    drawn = overlays.draw(levels, width_px=width_px, height_px=_BAR_PX, threshold=0.0)
+    """The ramp from 0 to its end, by the same drawing as the heat map itself."""
+    levels = HeatMap(densities=[[level / 255 * FULL_SCALE for level in range(256)]], floor=0.0)
+    drawn = overlays.draw(levels, width_px=width_px, height_px=_BAR_PX)
     return Image.open(io.BytesIO(drawn)).convert("RGBA")

@@ -2,29 +2,46 @@
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+# Log-odds per 1 % of the frame that are drawn as the hottest colour, and so is all above.
+FULL_SCALE = 0.5
+# Thresholds are stored as REAL: what is nearer to 0 or 1 than this is 0 or 1 there.
+_LEAST_CHANCE = 2.0**-25
 
-def cell_probabilities(
-    cam: bytes, side: int, *, score: float, calibration: Mapping[str, Any]
-) -> list[list[float]]:
-    """Rows of values in 0..1: the calibrated probability if the whole frame looked like the cell.
 
-    The logit is the mean of the map plus a bias (Zhou et al., CVPR 2016), so each cell plus the bias is the
-    logit that the cell alone speaks for. The grid covers the square that the frame was padded to.
+@dataclass(frozen=True)
+class HeatMap:
+    """Rows of densities, in log-odds that 1 % of the frame adds to the finding; drawn from `floor` up.
+
+    A density times the area of its cell, summed over the map, is the calibrated logit less a constant,
+    however many cells there are. The grid covers the square that the frame was padded to.
+    """
+
+    densities: list[list[float]]
+    floor: float
+
+
+def heat_map(
+    cam: bytes, side: int, *, score: float, threshold: float, calibration: Mapping[str, Any]
+) -> HeatMap:
+    """The logit is the mean of the map plus a bias (Zhou et al., CVPR 2016): 1 % of it is cell / 100.
+
+    The floor is the density at which a whole frame of such cells would be just at the threshold; never
+    below 0, where a cell speaks against the finding.
     """
     cells = struct.unpack(f"<{side * side}e", cam)
-    bias = score - math.fsum(cells) / len(cells)
     slope, intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
-    values = [_sigmoid(slope * (cell + bias) + intercept) for cell in cells]
-    return [values[start : start + side] for start in range(0, side * side, side)]
+    bias = score - math.fsum(cells) / len(cells)
+    densities = [slope * cell / 100 for cell in cells]
+    return HeatMap(
+        densities=[densities[start : start + side] for start in range(0, side * side, side)],
+        floor=max(0.0, (_log_odds(threshold) - intercept - slope * bias) / 100),
+    )
 
 
-def _sigmoid(x: float) -> float:
-    # Two forms, so that neither exponent overflows.
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def rounded(grid: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[round(value, 4) for value in row] for row in grid]
+def _log_odds(probability: float) -> float:
+    held = min(max(probability, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
+    return math.log(held / (1 - held))

@@ -101,8 +101,8 @@ export class Stage {
     byId("map-note").textContent = this.#mapNote();
     const wanted = finding !== null && this.#marks && (this.#held || this.#pinned);
     byId("scale").dataset.on = wanted;
-    byId("scale").style.setProperty("--threshold", finding?.threshold ?? 0);
-    byId("scale-words").textContent = finding ? TEXT.mapFrom(finding.label, percent(finding.threshold)) : "";
+    byId("scale").style.setProperty("--floor", finding?.cam.floor ?? 0);
+    byId("scale-words").textContent = finding ? TEXT.mapScale(finding.label) : "";
     map.hidden = true; // never the map of one frame above another
     if (!wanted) return;
     try {

@@ -94,7 +94,7 @@ export const TEXT = {
   belowThreshold: "below threshold",
   mapNegative: "No map: nothing is above its threshold in this frame.",
   mapUnreadable: "No map: this frame was not read.",
-  mapFrom: (label, threshold) => `${label}, from ${threshold}`,
+  mapScale: (label) => `${label}, log-odds per 1 % of frame`,
   mapPoor: (share) => `Map and bracket are hidden: the peak fell inside the lesion in only ${share} of test frames.`,
   mapMeasured: (share, n) => `Map peak inside the lesion: ${share} of ${n} test frames.`,
   mapUnmeasured: "Map quality: not measured.",

@@ -32,7 +32,8 @@ def finding(ordinal: int, label: str, probability: float) -> dict[str, Any]:
         "peak_xy": [50, 50],
         "box_xywh": [40, 40, 20, 20],
         "side": 7,
-        "grid": [[0.0] * 7] * 7,
+        "grid": [[0.03] * 7] * 7,
+        "floor": 0.02,
     }
     return {
         "label": label,
@@ -152,6 +153,16 @@ def test_map_is_shown_while_h_is_held(browser: Chrome, site: Site) -> None:
     assert browser.find_element(By.ID, "map").get_attribute("alt") == "Heat map of polyp"
     ActionChains(browser).key_up("h").perform()
     assert not map_is_shown(browser)
+
+
+def test_scale_says_its_unit_and_marks_from_where_the_map_is_drawn(browser: Chrome, site: Site) -> None:
+    open_reading(browser, site)
+    assert text(browser, "scale-words") == "polyp, log-odds per 1\u202f% of frame"
+    tick, bar = browser.execute_script("""
+        const bar = document.querySelector(".scale-bar");
+        return [getComputedStyle(bar, "::after").left, bar.clientWidth];
+    """)
+    assert float(tick.removesuffix("px")) == pytest.approx(bar * 0.02 / 0.5, abs=0.5)
 
 
 def test_clicked_finding_is_the_one_mapped(browser: Chrome, site: Site) -> None:

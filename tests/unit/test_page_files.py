@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.api import overlays
+from service.domain.heatmaps import FULL_SCALE
 
 WEB = Path(__file__).parents[2] / "service" / "web"
 SCRIPTS = sorted(WEB.glob("*.js"))
@@ -60,7 +61,7 @@ def test_themes_differ_and_are_whole() -> None:
 
 def test_every_custom_property_is_defined() -> None:
     css = "".join(path.read_text() for path in STYLES)
-    set_by_scripts = {"value", "threshold"}
+    set_by_scripts = {"value", "threshold", "floor"}
     assert set(re.findall(r"var\(--([\w-]+)", css)) <= set(re.findall(r"--([\w-]+):", css)) | set_by_scripts
 
 
@@ -117,3 +118,9 @@ def test_scale_bar_has_the_ramp_of_the_overlays() -> None:
         value = place / 5
         assert overlays._colour(value) == (int(red), int(green), int(blue))
         assert overlays._opacity(value) == round(255 * int(opacity) / 100)
+
+
+def test_scale_bar_ends_at_the_full_scale_of_the_overlays() -> None:
+    css, page = (WEB / "reading.css").read_text(), (WEB / "index.html").read_text()
+    assert re.findall(r"--full-scale: ([\d.]+);", css) == [str(FULL_SCALE)]
+    assert f'<span id="scale-words"></span><span>{FULL_SCALE}+</span>' in page
