@@ -9,6 +9,7 @@ import fcntl
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -38,6 +39,7 @@ from workers.task import House, JobEngine
 log = structlog.get_logger()
 
 CATALOGUE_WITHIN_S = 120.0
+FORGET_PULSE_AFTER_S = 3600.0
 # Somebody waits for the first frame of these: the sandbox is started ahead.
 DECODING = {Queue.INTERACTIVE, Queue.BATCH}
 
@@ -61,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         catalogue = {} if arguments.cold else _catalogue(runners)
         who = _identity(parse_queues(arguments.queues or settings.worker_queues), settings, catalogue)
         scratch = stack.enter_context(_scratch(settings.home.resolve()))
-        pulse = settings.home.resolve() / PULSES / f"{who.worker_id}.json"
-        pulse.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pulse = _pulse(settings.home.resolve() / PULSES, who)
         heart = Heart(beats, who, settings.timers, draining=celery_app.draining, pulse=pulse)
         stack.callback(heart.say_goodbye)
         stack.callback(heart.stop)
@@ -152,6 +153,15 @@ def _sandbox(stack: ExitStack, settings: Settings) -> Any:
         return stack.enter_context(Sandbox(network=settings.sandbox_network))
 
     return start
+
+
+def _pulse(folder: Path, who: Identity) -> Path:
+    """Where this worker says that it lives; what killed ones have left is cleared away."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in folder.iterdir():
+        if time.time() - left.stat().st_mtime > FORGET_PULSE_AFTER_S:
+            left.unlink(missing_ok=True)
+    return folder / f"{who.worker_id}.json"
 
 
 @contextmanager
