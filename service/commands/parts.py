@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,8 +84,23 @@ def bootstrap(
     if used.database_password_file:
         url = url.set(password=used.database_password_file.read_text().strip())
     database = url.database or DATABASE
-    prepare(url.set(database="postgres"), passwords, database=database)
+    with _reachable():
+        prepare(url.set(database="postgres"), passwords, database=database)
     Terminal(json=json_).result({"database": database}, f"Roles and database {database} are ready.")
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """A server that is away is no mistake of ours; its own words may name hosts and users."""
+    import psycopg
+    from sqlalchemy.exc import OperationalError
+
+    from service.domain.errors import Unavailable
+
+    try:
+        yield
+    except (psycopg.OperationalError, OperationalError) as problem:
+        raise Unavailable("The database does not answer, or refuses user and password.") from problem
 
 
 def role_passwords(folder: Path | None) -> dict[str, str]:
@@ -115,7 +132,8 @@ def migrate(
 
     owner = engine(settings(), "owner")
     try:
-        upgrade(owner, revision)
+        with _reachable():
+            upgrade(owner, revision)
     finally:
         owner.dispose()
     Terminal(json=json_).result({"revision": revision}, "The schema is up to date.")

@@ -2,6 +2,7 @@
 
 from service.client.errors import EnteronError, JobFailed, Refused, TimedOut, Unreachable
 from service.domain.errors import ServiceError, Unavailable
+from service.embedded_process import EmbeddedError
 
 OK, PROBLEM, USAGE, REFUSED, UNREACHABLE, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -51,6 +52,10 @@ def describe(problem: Exception) -> tuple[str, str, int] | None:
         case ServiceError():
             is_setting = problem.code in {"unknown_setting", "missing_setting"}
             advice, exit_code = "`enteron doctor` checks the installation.", USAGE if is_setting else REFUSED
+        case EmbeddedError():
+            advice = "`enteron doctor` tells what is wrong with this installation."
+        case OSError() if problem.filename:
+            return f"{problem.filename}: {problem.strerror}", "Check the path and its rights.", PROBLEM
         case EnteronError():
             pass
         case _:

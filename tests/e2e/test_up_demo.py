@@ -238,5 +238,6 @@ def test_without_it_commands_say_what_to_do(tmp_path: Path) -> None:
     code, said = elsewhere.run("up")
     assert code == problems.PROBLEM
     assert "ENTERON_DATABASE_URL is set" in said["error"]["detail"]
+    assert elsewhere.run("migrate")[0] == problems.UNREACHABLE
     elsewhere.environment["ENTERON_HOMME"] = "x"
     assert elsewhere.run("migrate")[0] == problems.USAGE

@@ -203,6 +203,16 @@ def test_problems_of_the_installation_have_codes_too(problem: Exception, code: i
     assert described[2] == code
 
 
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "password").read_text()
+    assert problems.describe(caught.value) == (
+        f"{tmp_path / 'password'}: No such file or directory",
+        "Check the path and its rights.",
+        problems.PROBLEM,
+    )
+
+
 def test_a_mistake_of_ours_is_not_dressed_up() -> None:
     assert problems.describe(KeyError("x")) is None
 
