@@ -31,7 +31,7 @@ RUN python -m venv /opt/enteron \
 FROM ${PYTHON_IMAGE} AS runtime
 RUN groupadd --gid 10001 enteron \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/enteron enteron \
- && install -d -o enteron -g enteron -m 0700 /var/lib/enteron
+ && install -d -o enteron -g enteron -m 0700 /var/lib/enteron /objects
 ENV PATH=/opt/enteron/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

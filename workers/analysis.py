@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import ServiceError, Unavailable
 from service.domain.imaging import FrameReading
-from service.domain.jobs import INTERACTIVE_FRAMES
+from service.domain.jobs import is_interactive
 from service.store import findings as store
 from service.store.findings import ReadingTask
 from workers import weights
 from workers.claimed import Claimed, Outcome, Settlement, Write
-from workers.frames import ZIP, FrameSource
+from workers.frames import FrameSource
 from workers.reading import Frame, read, summary
 from workers.weights import LocalModel
 
@@ -22,7 +22,7 @@ def analyse(jobs: Sequence[Claimed]) -> list[Settlement]:
     work = [(job, _load(job)) for job in jobs]
     first_job, first_task = work[0]
     model = weights.fetch(first_task.weights, first_job)
-    if len(work) == 1 and _is_large(first_task):
+    if len(work) == 1 and not is_interactive([part.media_type for part in first_task.parts]):
         return [_read_in_blocks(first_job, first_task, model)]
     return _read_together(work, model)
 
@@ -30,10 +30,6 @@ def analyse(jobs: Sequence[Claimed]) -> list[Settlement]:
 def _load(job: Claimed) -> ReadingTask:
     with job.session() as session:
         return store.load_task(session, UUID(job.spec["analysis_id"]))
-
-
-def _is_large(task: ReadingTask) -> bool:
-    return len(task.parts) > INTERACTIVE_FRAMES or any(part.media_type == ZIP for part in task.parts)
 
 
 def _read_together(work: Sequence[tuple[Claimed, ReadingTask]], model: LocalModel) -> list[Settlement]:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from service.domain import media
 from service.domain.imaging import StoredBytes
 from service.store.findings import Part, ReadingTask
 from workers.claimed import Claimed
 from workers.reading import Frame
 from workers.sandbox_client import Decoded, Refused, ZipFrame
-
-ZIP = "application/zip"
-TIFF = "image/tiff"
 
 
 class FrameSource:
@@ -20,7 +18,7 @@ class FrameSource:
         self._job = job
         self._task = task
         self._size_px = size_px
-        self._images_total = sum(part.media_type != ZIP for part in task.parts)
+        self._images_total = sum(part.media_type != media.ARCHIVE for part in task.parts)
         self._members_total: dict[str, int] = {}
 
     @property
@@ -36,7 +34,7 @@ class FrameSource:
         """Blocks of so many frames; a run of images or an archive ends with a shorter one."""
         first = 0
         for run in _runs(self._task.parts):
-            parts = self._archive(run[0], first, block_frames) if run[0].media_type == ZIP else None
+            parts = self._archive(run[0], first, block_frames) if run[0].media_type == media.ARCHIVE else None
             for frames in parts or self._in_blocks(run, first, block_frames):
                 yield frames
                 first += len(frames)
@@ -68,7 +66,7 @@ class FrameSource:
 
     def _showable(self, part: Part, content: bytes) -> StoredBytes:
         """Browsers show no TIFF, so a PNG of it is kept beside."""
-        if part.media_type != TIFF:
+        if part.media_type != media.TIFF:
             return StoredBytes(part.object_key, 0, part.size_bytes)
         key, _, size_bytes = self._job.put_object(self._job.sandbox.to_png(content))
         return StoredBytes(key, 0, size_bytes)
@@ -125,7 +123,7 @@ def _runs(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
     """Neighbouring images together, each archive by itself."""
     images: list[Part] = []
     for part in parts:
-        if part.media_type != ZIP:
+        if part.media_type != media.ARCHIVE:
             images.append(part)
             continue
         if images:

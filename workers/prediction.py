@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service.domain.errors import ModelRefused
+from service.domain.registry import IMAGE_TASK
 from service.store import findings, predicted
 from service.store.findings import Part, ReadingTask
 from service.store.predicted import Predicted
@@ -16,7 +17,6 @@ from workers.frames import FrameSource
 from workers.reading import read
 from workers.weights import LocalModel
 
-IMAGE_TASK = "image-multilabel"
 BLOCK_FRAMES = 64
 
 

@@ -24,13 +24,11 @@ from models.recipes import RECIPES
 from models.synthetic.dataset import write_dataset_zip
 from models.synthetic.frames import draw_frames
 from models.training import Interrupted
-from workers.operations import Answer, Header, Operation, Request
+from workers.operations import STOPPED, Answer, Header, Operation, Request
 
 RESIDENT_MODELS = 3
 DATASET_BATCH = 64
 SYNTHESIS_REPORT_EVERY = 16
-# How an operation says that it ended early because it was asked to.
-STOPPED: Answer = ({"stopped": True}, ())
 
 
 def predict(request: Request) -> Answer:
@@ -72,7 +70,7 @@ def train(request: Request) -> Answer:
     resume_from = header["resume_from"]
     outcome = recipe.run(
         Path(header["folder"]),
-        {**header["params"], "device": header["device"]},
+        {"device": header["device"], **header["params"]},
         Path(header["work_dir"]),
         resume_from=Path(resume_from) if resume_from else None,
         report=lambda event: request.emit(_as_message(event)),
@@ -98,6 +96,7 @@ def evaluate(request: Request) -> Answer:
         spec,
         Path(header["folder"]),
         Path(header["work_dir"]),
+        device=devices.pick_device(model["device"]),
         report=lambda event: request.emit(_as_message(event)),
         should_stop=request.should_stop,
     )
@@ -131,7 +130,7 @@ def _predictor(spec_json: str, weights: str, sha256: str, device: str) -> Predic
 
 def _load(header: Header) -> Predictor:
     model = header["model"]
-    device = devices.pick_device(header.get("device", "auto"))
+    device = devices.pick_device(model["device"])
     return _predictor(model["spec"], model["weights"], model["sha256"], str(device))
 
 

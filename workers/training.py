@@ -59,10 +59,11 @@ def evaluate(job: Claimed) -> Outcome:
 
 def _run(job: Claimed, folder: Path) -> Mapping[str, Any]:
     """From the newest sound checkpoint that an earlier attempt left, else from the start."""
+    named = {"backbone": job.spec["backbone"]} if job.spec["backbone"] else {}
     header = {
         "recipe": job.spec["recipe"],
         "folder": str(folder),
-        "params": {**job.spec["params"], "backbone": job.spec["backbone"]},
+        "params": {**job.spec["params"], **named},
         "device": job.settings.device,
         "work_dir": str(_work_dir(job)),
     }

@@ -19,6 +19,7 @@ class LocalModel:
 
     weights: Weights
     path: Path
+    device: str
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -34,7 +35,12 @@ class LocalModel:
 
     def header(self) -> dict[str, Any]:
         """How a request names it to the runner."""
-        return {"spec": self.weights.spec_json, "weights": str(self.path), "sha256": self.weights.sha256}
+        return {
+            "spec": self.weights.spec_json,
+            "weights": str(self.path),
+            "sha256": self.weights.sha256,
+            "device": self.device,
+        }
 
 
 def fetch(weights: Weights, job: Claimed) -> LocalModel:
@@ -43,14 +49,14 @@ def fetch(weights: Weights, job: Claimed) -> LocalModel:
     path = folder / f"{weights.sha256}.safetensors"
     if path.exists():
         os.utime(path)
-        return LocalModel(weights, path)
+        return LocalModel(weights, path, job.settings.device)
     folder.mkdir(parents=True, exist_ok=True)
     # Two workers may share the folder: the name becomes visible only when the bytes are whole.
     partial = folder / f"{uuid4()}.partial"
     job.objects.fetch_to(weights.object_key, partial, expected_sha256=weights.sha256)
     partial.replace(path)
     _drop_least_used(folder)
-    return LocalModel(weights, path)
+    return LocalModel(weights, path, job.settings.device)
 
 
 def _drop_least_used(folder: Path) -> None:

@@ -162,6 +162,7 @@ def evaluate(
     dataset_dir: Path,
     work_dir: Path,
     *,
+    device: torch.device | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> JsonObject | None:
@@ -175,7 +176,9 @@ def evaluate(
     Raises:
         ArtifactRefused: see `models.artifacts`.
     """
-    predictor = Predictor(build_module(spec, load_weights(weights, sha256)), spec, device=pick_device())
+    predictor = Predictor(
+        build_module(spec, load_weights(weights, sha256)), spec, device=device or pick_device()
+    )
     with FramesDataset(dataset_dir) as dataset:
         everything = np.arange(len(dataset))
         try:

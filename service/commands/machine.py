@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.commands.parts import settings
-from service.commands.problems import INTERRUPTED, OK, PROBLEM, Complaint
+from service.commands.problems import INTERRUPTED, OK, PROBLEM, Complaint, describe
 from service.commands.terminal import JsonFlag, Table, Terminal
 
 if TYPE_CHECKING:
@@ -39,8 +39,15 @@ def up(
 def demo(json_: JsonFlag = False) -> None:
     """The main path once: drawn frames, a small training, findings with heat maps. Exit code 0 or 1."""
     terminal = Terminal(json=json_)
-    with _machine(terminal, end_code=INTERRUPTED) as machine:
-        value, shown = _demo(machine, terminal)
+    try:
+        with _machine(terminal, end_code=INTERRUPTED) as machine:
+            value, shown = _demo(machine, terminal)
+    except Exception as problem:
+        known = describe(problem)
+        if known is None:
+            raise
+        # Whoever runs the demo asks one question: does it work here?
+        raise Complaint(known[0], known[1], exit_code=PROBLEM) from problem
     terminal.result(value, *shown)
 
 

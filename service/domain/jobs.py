@@ -4,8 +4,11 @@ The table below is the only statement of the rules: `store/jobs.py` applies it b
 migration's trigger and CHECKs mirror it, and one test compares the three.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from service.domain.media import ARCHIVE
 
 
 class State(StrEnum):
@@ -88,6 +91,11 @@ TASKS: dict[Queue, str] = {queue: f"enteron.{queue.value}" for queue in Queue}
 
 MAX_FAILURES = 3
 INTERACTIVE_FRAMES = 16  # an analysis with more frames goes to the batch queue
+
+
+def is_interactive(media_types: Sequence[str]) -> bool:
+    """Whether an analysis of such parts is read at once, with other people's, or by itself in blocks."""
+    return len(media_types) <= INTERACTIVE_FRAMES and ARCHIVE not in media_types
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What bytes are, by their first bytes. Names and declared types are never believed."""
 
-IMAGES = frozenset({"image/jpeg", "image/png", "image/tiff"})
+TIFF = "image/tiff"
+IMAGES = frozenset({"image/jpeg", "image/png", TIFF})
 ARCHIVE = "application/zip"
 ACCEPTED = IMAGES | {ARCHIVE}
 UNKNOWN = "application/octet-stream"
@@ -9,8 +10,8 @@ HEAD_BYTES = 16
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
     (b"PK\x03\x04", ARCHIVE),
     (b"PK\x05\x06", ARCHIVE),  # an empty one
 )

@@ -10,7 +10,7 @@ from service.domain import media
 from service.domain.access import Principal
 from service.domain.errors import FieldError, InvalidInput, NotFound, Unsupported
 from service.domain.ids import new_id
-from service.domain.jobs import INTERACTIVE_FRAMES, Kind, Queue
+from service.domain.jobs import Kind, Queue, is_interactive
 from service.domain.registry import DEFAULT_READER, IMAGE_TASK
 from service.store import analyses as store
 from service.store import audit, findings
@@ -82,9 +82,7 @@ def submit(
     version = registry.resolve(session, model or DEFAULT_READER, "/model", task=IMAGE_TASK)
     point = _operating_point(version, operating_point)
     analysis_id = new_id()
-    interactive = len(parts) <= INTERACTIVE_FRAMES and all(
-        part.file.media_type != media.ARCHIVE for part in parts
-    )
+    interactive = is_interactive([part.file.media_type for part in parts])
     job = jobs.submit(
         session,
         principal,
