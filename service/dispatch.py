@@ -88,7 +88,7 @@ class Pace:
     """How often the loops turn, in seconds."""
 
     busy_s: float = 0.1
-    idle_s: float = 0.5
+    idle_s: float = 0.25
     longest_pause_s: float = 5.0
     windows_every_s: float = 2.0
 
