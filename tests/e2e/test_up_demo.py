@@ -221,6 +221,8 @@ def test_ctrl_c_ends_all_and_the_next_start_takes_another_port_if_it_must(up: Up
     assert "url" not in saved_access(up.home)
     assert "Stopped. The data is kept." in up.said.read_text()
     with socket.socket() as other:
+        # Connections of the ended API linger in TIME_WAIT; a real other server would not mind them either.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
         access = up.start()
