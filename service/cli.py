@@ -12,7 +12,7 @@ from service.commands.terminal import printable
 
 app = typer.Typer(
     name="enteron",
-    help="Reads capsule endoscopy and learns from health records, on your own machines.",
+    help="Reads capsule endoscopy on your own machines.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

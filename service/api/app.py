@@ -32,7 +32,7 @@ from service.usecases.keys import read_pepper
 from service.usecases.quota import Quota
 
 WEB = Path(__file__).parents[1] / "web"
-DESCRIPTION = """Reads capsule endoscopy and learns from health records.
+DESCRIPTION = """Reads capsule endoscopy.
 Research use. Not for diagnosis.
 Every operation under /api/v1 needs a key: Authorization: Bearer ent_..."""
 # Polling, health and the look-up of keys must find a connection while every route's thread holds one.
