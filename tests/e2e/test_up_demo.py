@@ -225,6 +225,8 @@ def test_ctrl_c_ends_all_and_the_next_start_takes_another_port_if_it_must(up: Up
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
+        # The first choice of the next start, whatever other programs of this machine hold.
+        up.environment["ENTERON_API_PORT"] = str(port)
         access = up.start()
     assert int(access["url"].rpartition(":")[2]) > port
     assert f"Port {port} is taken" in up.said.read_text()
