@@ -1,6 +1,7 @@
 """A frame and what was found in it, as JSON."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -107,7 +108,7 @@ def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
         calibration=calibration,
     )
     return CamBody(
-        overlay_url=f"{base}/overlay?label={finding.label}",
+        overlay_url=f"{base}/overlay?label={quote(finding.label, safe='')}",
         peak_xy=finding.peak_xy,
         box_xywh=finding.box_xywh,
         side=finding.cam_side,
