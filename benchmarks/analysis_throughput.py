@@ -86,13 +86,13 @@ def reader(spec: ModelSpec, weights: Path) -> Predictor:
     return load_predictor(spec, weights, hashlib.sha256(weights.read_bytes()).hexdigest())
 
 
-def bare(bench: Bench) -> float:
+def bare(bench: Bench, frames: int) -> float:
     """Frames/s of the forward pass alone, in the same batches, on decoded squares."""
     started = time.perf_counter()
-    for start in range(0, bench.frames, PASS_FRAMES):
-        count = min(PASS_FRAMES, bench.frames - start)
+    for start in range(0, frames, PASS_FRAMES):
+        count = min(PASS_FRAMES, frames - start)
         bench.predictor.predict(bench.squares[np.arange(start, start + count) % DRAWN])
-    return bench.frames / (time.perf_counter() - started)
+    return frames / (time.perf_counter() - started)
 
 
 def one_zip(bench: Bench) -> float:
@@ -116,13 +116,16 @@ def many_singles(bench: Bench) -> float:
     return len(bench.singles) / (time.perf_counter() - started)
 
 
-def pairs(bench: Bench, path: Callable[[Bench], float], count: int) -> dict[str, Any]:
+def pairs(path: Callable[[], float], limit: Callable[[], float], count: int) -> dict[str, Any]:
     """Path and bare forward in turns, the order reversed each time."""
     found = []
     for number in range(count):
-        order = (path, bare) if number % 2 else (bare, path)
-        rates = {measure.__name__: measure(bench) for measure in order}
-        found.append((rates[path.__name__], rates["bare"]))
+        if number % 2:
+            rate = path()
+            found.append((rate, limit()))
+        else:
+            rate = limit()
+            found.append((path(), rate))
     ratios = sorted(mine / limit for mine, limit in found)
     return {
         "frames_per_s": median(mine for mine, _ in found),
@@ -152,11 +155,11 @@ def main() -> None:
     with TemporaryDirectory() as folder, running(Settings(home=Path(folder, "home")), print) as machine:
         bench = prepare(machine.client, Path(folder), chosen.frames, chosen.singles)
         before = environment()
-        bare(bench)  # warm-up, discarded
-        one_zip(bench)
+        bare(bench, 4 * PASS_FRAMES)  # warm-up, discarded
+        machine.client.wait(machine.client.analyze(bench.singles[:16]))
         result = {
-            "zip": pairs(bench, one_zip, chosen.pairs),
-            "singles": pairs(bench, many_singles, chosen.pairs),
+            "zip": pairs(lambda: one_zip(bench), lambda: bare(bench, chosen.frames), chosen.pairs),
+            "singles": pairs(lambda: many_singles(bench), lambda: bare(bench, chosen.singles), chosen.pairs),
             "frames": chosen.frames,
             "singles_count": chosen.singles,
             "clients": CLIENTS,
