@@ -26,7 +26,7 @@ help: ## List these targets
 run: .venv/installed-to-run ## Start everything on this machine with the demo; Ctrl-C stops it, data stays
 	@$(BIN)/enteron up --demo
 
-demo: .venv/installed-to-run ## The demo once, from nothing to findings; from nothing to findings; fails if anything did
+demo: .venv/installed-to-run ## The demo once, from nothing to findings; fails if anything did
 	@$(BIN)/enteron demo
 
 test: check ## Everything CI runs: static checks, then unit, contract, integration and e2e tests
