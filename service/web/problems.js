@@ -16,10 +16,10 @@ export async function problemOf(response) {
 export function problemFrom(status, body, header) {
   const retryAfterS = Number.parseFloat(header("Retry-After")) || undefined;
   try {
-    const { code = "internal", title, detail, errors = [] } = JSON.parse(body);
+    const { code = "internal_error", title, detail, errors = [] } = JSON.parse(body);
     const places = errors.map((error) => `${error.pointer}: ${error.detail}`).join("; ");
     return new Problem({ code, status, title, detail: [detail, places].filter(Boolean).join(" "), retryAfterS });
   } catch {
-    return new Problem({ code: "internal", status, title: `The service answered ${status}.`, retryAfterS });
+    return new Problem({ code: "internal_error", status, title: `The service answered ${status}.`, retryAfterS });
   }
 }

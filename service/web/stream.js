@@ -5,7 +5,7 @@ import { offline } from "./problems.js";
 const SILENCE_MS = 45_000; // the service sends a comment more often than this
 
 /** One block of the stream; null for comments. */
-export function parseEvent(block) {
+function parseEvent(block) {
   const event = { type: "message", id: null };
   const data = [];
   for (const line of block.split("\n")) {

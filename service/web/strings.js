@@ -2,18 +2,69 @@
 
 export const RESEARCH_USE = "Research use. Not for diagnosis.";
 
-/** What went wrong and what to do, by problem code; the service's own `detail` is shown besides. */
+const ASK = "Try again; if it stays, give the operator the time and the job's id.";
+const WAIT = "The page waits and goes on by itself.";
+const CHOOSE = "Choose again from what is offered; another person may have changed it meanwhile.";
+const RELOAD = "Reload the page; it may be older than the service.";
+const COMMAND_LINE = "This page does not do that: see the message of the command line.";
+const FILES = "Frames are read from JPEG, PNG and TIFF files, or a zip of them.";
+
+/** What to do, by problem code (`offline` is the page's own); the service's own `detail` is shown besides. */
 export const WHAT_TO_DO = {
   offline: "The service does not answer. Check the network; the page goes on trying.",
+
+  // Who may do what.
   unauthenticated: "Sign in again with a valid key. What is on the screen stays.",
   forbidden: "Your key's roles do not allow this. Ask for a key with the clinician role.",
   not_found: "It was removed, or it belongs to somebody else.",
-  rate_limited: "Too many requests just now. The page waits and goes on by itself.",
-  unavailable: "A part of the service is starting or away. The page waits and goes on by itself.",
+
+  // A part is away: tried again by the page.
+  rate_limited: `Too many requests just now. ${WAIT}`,
+  database_unavailable: `The database is starting or away. ${WAIT}`,
+  object_store_unavailable: `The store of images is away. ${WAIT}`,
+  storage_full: "The store of images is full: the operator has to make room.",
+  not_migrated: "The service is being updated. Try again in a minute.",
+  body_too_slow: "The connection is too slow for this many frames in one go: send fewer.",
+
+  // What was sent.
   too_large: "Send fewer or smaller files; large collections go in by the command line.",
-  unsupported: "Frames are read from JPEG, PNG and TIFF files, or a zip of them.",
+  unsupported: FILES,
+  content_encoding: FILES,
+  invalid_multipart: ASK,
+  unknown_operating_point: CHOOSE,
+  unknown_model: CHOOSE,
+  unknown_version: CHOOSE,
+  model_refused: "This version cannot read these frames: choose another model.",
+  idempotency_key_reused: "Remove a file and add it again, then send once more.",
+  invalid_transition: "The job has ended meanwhile: open it again to see how.",
+
+  // Requests that this page does not make by itself.
+  invalid_input: RELOAD,
+  invalid_json: RELOAD,
+  invalid_text: RELOAD,
+  invalid_cursor: RELOAD,
+  bad_request: RELOAD,
+  method_not_allowed: RELOAD,
+  headers_too_large: RELOAD,
+  too_many_ranges: RELOAD,
+  already_there: COMMAND_LINE,
+  dataset_not_ready: COMMAND_LINE,
+  faults_off: COMMAND_LINE,
+  not_in_catalogue: COMMAND_LINE,
+  not_safetensors: COMMAND_LINE,
+  nothing_to_roll_back: COMMAND_LINE,
+  shared: COMMAND_LINE,
+  shown_once: COMMAND_LINE,
+  spec_invalid: COMMAND_LINE,
+  unknown_dataset: COMMAND_LINE,
+  unknown_file: COMMAND_LINE,
+
+  // Mistakes of the service, and jobs that ended.
+  internal_error: ASK,
+  object_missing: ASK,
+  object_corrupt: "The stored image is damaged: read the original file again, and tell the operator.",
   gave_up: "It ended its worker several times. Look for a damaged file among the frames.",
-  internal: "Try again; if it stays, give the operator the time and the job's id.",
+  deadline: "Send fewer frames in one go.",
 };
 export const TRY_AGAIN = "Try again; if it stays, tell the operator.";
 
@@ -27,6 +78,8 @@ export const FRAME_ERRORS = {
   animated: "It holds more than one image.",
   unsupported_mode: "Its colour format is not read.",
   corrupt: "The image is damaged.",
+  corrupt_member: "It is damaged inside its zip.",
+  unreadable_member: "It is packed in its zip in a way that is not read.",
   decoder_died: "Reading it ended the decoder.",
   decoder_timeout: "Reading it took too long.",
   too_many_scans: "Its JPEG stream has more scans than allowed.",
@@ -63,7 +116,6 @@ export const LOG = {
   "state.failed": "failed",
   "state.cancelled": "cancelled",
   "state.dead": "gave up",
-  cancel_requested: "cancelling was asked for",
 };
 
 export const TEXT = {
