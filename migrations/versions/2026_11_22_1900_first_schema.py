@@ -246,6 +246,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("parent_id IS NOT NULL"),
     )
     op.create_index(
+        "uq_job_retry_of",
+        "job",
+        ["retry_of"],
+        unique=True,
+        postgresql_where=sa.text("retry_of IS NOT NULL"),
+    )
+    op.create_index(
         "ix_job_sent",
         "job",
         ["queue", "tenant_id"],
@@ -605,6 +612,7 @@ def downgrade() -> None:
         table_name="job",
         postgresql_where=sa.text("state = 'queued' AND dispatched_at IS NOT NULL"),
     )
+    op.drop_index("uq_job_retry_of", table_name="job", postgresql_where=sa.text("retry_of IS NOT NULL"))
     op.drop_index("ix_job_parent_id", table_name="job", postgresql_where=sa.text("parent_id IS NOT NULL"))
     op.drop_index("ix_job_list", table_name="job")
     op.drop_index("ix_job_lease", table_name="job", postgresql_where=sa.text("state = 'running'"))

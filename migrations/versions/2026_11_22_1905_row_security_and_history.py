@@ -33,7 +33,7 @@ TENANT_TABLES = {
     "finding": {"api": "", "worker": "INSERT"},
     "idempotency": {"api": "INSERT, UPDATE"},
     "job": {"api": "INSERT, UPDATE", "worker": "INSERT, UPDATE", "dispatcher": "UPDATE"},
-    "job_block": {"api": "", "worker": "INSERT"},
+    "job_block": {"api": "INSERT", "worker": "INSERT"},
     "job_event": {"api": "", "worker": "INSERT"},
     "job_metric": {"api": "", "worker": "INSERT, UPDATE"},
     "job_result": {"api": "", "worker": "INSERT"},
@@ -141,6 +141,9 @@ def _open_what_must_be_open() -> None:
     for table in ("audit_event", "job_event"):
         op.execute(f"GRANT SELECT ON {table} TO enteron_auditor")
         op.execute(f"CREATE POLICY auditor ON {table} FOR SELECT TO enteron_auditor USING (true)")
+    # A retry gives the work to another job, and changes nothing else of it.
+    for table in ("analysis", "dataset", "prediction"):
+        op.execute(f"GRANT UPDATE (job_id) ON {table} TO enteron_api")
     op.execute("GRANT SELECT ON tenant TO enteron_api, enteron_worker, enteron_dispatcher, enteron_auditor")
     op.execute("GRANT SELECT, INSERT, UPDATE ON worker TO enteron_worker")
     op.execute("GRANT SELECT ON worker TO enteron_api, enteron_dispatcher")

@@ -126,6 +126,10 @@ def _links(view: JobView) -> dict[str, str]:
     links = {"self": own, "events": f"{own}/events", "metrics": f"{own}/metrics"}
     if view.state not in FINAL:
         links["cancel"] = f"{own}/cancel"
+    if view.state in (State.FAILED, State.CANCELLED):
+        links["retry"] = f"{own}/retry"
+    if view.retry_of is not None:
+        links["retry_of"] = f"{PREFIX}/jobs/{view.retry_of}"
     for kind, noun in (("analysis", "analyses"), ("prediction", "predictions"), ("dataset", "datasets")):
         if view.kind == kind:
             links[kind] = f"{PREFIX}/{noun}/{view.spec[f'{kind}_id']}"

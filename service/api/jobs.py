@@ -1,4 +1,4 @@
-"""Jobs: look, follow, cancel, and the self-test that proves the whole path."""
+"""Jobs: look, follow, cancel, try again, and the self-test that proves the whole path."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from service.domain.errors import FieldError, InvalidInput
 from service.domain.jobs import FINAL, Kind, State
 from service.domain.messages import MESSAGES
 from service.store.jobs import Event
-from service.usecases import jobs
+from service.usecases import jobs, retries
 from service.usecases.jobs import JobView
 
 STREAM_S = 600.0  # then the client comes again with Last-Event-ID, and its key is checked again
@@ -117,6 +117,26 @@ def cancel_job(job_id: UUID, caller: Owner) -> JobBody:
     """Ask for the end of a job and its parts; asking twice is asking once."""
     with caller.work() as session:
         return job_body(jobs.cancel(session, caller.principal, job_id))
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    response_model=JobBody,
+    responses=JOB_DONE | declared(404, 409, 422),
+)
+async def retry_job(
+    job_id: UUID, request: Request, caller: Owner, _key: IdempotencyKey = None, _prefer: Prefer = None
+) -> Response:
+    """Run a failed or cancelled job again, once, as a new job; an analysis goes on where it ended."""
+    return await job_answer(
+        request,
+        caller,
+        content=lambda: None,
+        make=lambda session: retries.retry(
+            session, caller.principal, job_id, max_queued=caller.context.limits.max_queued_jobs
+        ),
+    )
 
 
 @router.get("/{job_id}/metrics", response_model=MetricsBody, responses=declared(404, 422))

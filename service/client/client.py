@@ -115,6 +115,11 @@ class Enteron:
         cancelled: Job = self.transport.post(f"/jobs/{job_id}/cancel", {})
         return cancelled
 
+    def retry(self, job_id: str) -> Job:
+        """Run a failed or cancelled job again; the answer is the new job."""
+        submitted: Job = self.transport.post(f"/jobs/{job_id}/retry", {})
+        return submitted
+
     def wait(
         self,
         job: Job | str,

@@ -1,4 +1,4 @@
-"""`enteron job`: what runs, what ran, and stopping it."""
+"""`enteron job`: what runs, what ran, stopping it and trying it again."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ from service.commands.terminal import JsonFlag, Table, Terminal, percent
 if TYPE_CHECKING:
     from service.client.resources import Job
 
-app = typer.Typer(help="Look at jobs, follow one, cancel one.", no_args_is_help=True)
+app = typer.Typer(help="Look at jobs, follow one, cancel or retry one.", no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(help="Id of the job, as `enteron job list` shows it.")]
 
 
@@ -47,6 +47,14 @@ def cancel(job: JobId, json_: JsonFlag = False) -> None:
         cancelled = client.cancel(job)
     running = cancelled["state"] == "running"
     Terminal(json=json_).result(cancelled, "It stops at its next step." if running else cancelled["state"])
+
+
+@app.command()
+def retry(job: JobId, json_: JsonFlag = False) -> None:
+    """Run a failed or cancelled job again, as a new job; an analysis goes on where it ended."""
+    with connect() as client:
+        submitted = client.retry(job)
+    Terminal(json=json_).result(submitted, f"Job {submitted['id']} runs the work again.")
 
 
 def _row(job: "Job") -> tuple[str, ...]:

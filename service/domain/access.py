@@ -24,7 +24,7 @@ class Permission(StrEnum):
     MODELS_READ = "models:read"
     MODELS_PROMOTE = "models:promote"
     PREDICT = "predictions:write"
-    JOBS_OWN = "jobs:own"  # see and cancel one's own jobs
+    JOBS_OWN = "jobs:own"  # see, cancel and retry one's own jobs
     JOBS_ALL = "jobs:all"  # ... everybody's of the tenant; job rows hold no PHI
     WORKERS_READ = "workers:read"
     KEYS_WRITE = "keys:write"

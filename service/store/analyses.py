@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from service.store.files import NewFile
@@ -85,6 +85,13 @@ def insert_analysis(
         "names": [part.name for part in inputs],
     }
     session.execute(INSERT, values | vars(new))
+
+
+def give_to_job(session: Session, *, old_job_id: UUID, new_job_id: UUID) -> None:
+    """The analysis is from now on the work of another job."""
+    session.execute(
+        update(Analysis).where(Analysis.job_id == old_job_id).values(job_id=new_job_id).returning(Analysis.id)
+    ).scalar_one()
 
 
 def get(session: Session, analysis_id: UUID) -> AnalysisRow | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from service.store.tables.datasets import Dataset, DatasetFile
@@ -36,6 +36,13 @@ def insert_dataset(
         ],
     )
     return dataset
+
+
+def give_to_job(session: Session, *, old_job_id: UUID, new_job_id: UUID) -> None:
+    """The dataset is from now on the work of another job."""
+    session.execute(
+        update(Dataset).where(Dataset.job_id == old_job_id).values(job_id=new_job_id).returning(Dataset.id)
+    ).scalar_one()
 
 
 def get(session: Session, dataset_id: UUID) -> Dataset | None:

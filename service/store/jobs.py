@@ -1,4 +1,4 @@
-"""The client's side of the job table: submit, look, cancel.
+"""The client's side of the job table: submit, look, cancel, try again.
 
 The worker's side is in `claims`, the dispatcher's in `due`.
 """
@@ -65,6 +65,14 @@ class NewJob:
 
 
 @dataclass(frozen=True)
+class Kin:
+    """Which other jobs there are for the same work."""
+
+    is_retried: bool
+    has_family: bool  # a parent or children
+
+
+@dataclass(frozen=True)
 class Event:
     """One line of a job's history."""
 
@@ -128,6 +136,21 @@ UPDATE job SET
 WHERE id = ANY(:ids) AND state IN ('waiting', 'queued', 'running')
 """)
 
+# Held to the end of the retry, so that of two at once the second sees the first.
+LOCK = text("SELECT FROM job WHERE id = :id FOR UPDATE")
+
+KIN = text("""
+SELECT EXISTS (SELECT FROM job WHERE retry_of = :id) AS is_retried,
+       EXISTS (SELECT FROM job WHERE id = :id AND parent_id IS NOT NULL)
+         OR EXISTS (SELECT FROM job WHERE parent_id = :id) AS has_family
+""")
+
+# What was committed stays so: to the new job these blocks came before its first claim, whose fence is 1.
+TAKE_BLOCKS = text("""
+INSERT INTO job_block (tenant_id, job_id, block, fence, items, object_key, sha256)
+SELECT tenant_id, :new_id, block, 0, items, object_key, sha256 FROM job_block WHERE job_id = :old_id
+""")
+
 EVENTS = text("""
 SELECT id, job_id, at, code, fence, numbers FROM job_event
 WHERE job_id = :id AND id > :after ORDER BY id LIMIT :limit
@@ -180,6 +203,16 @@ def cancel(session: Session, job_id: UUID) -> None:
     """Ask the job and its descendants to end; whatever has not begun ends now."""
     ids = list(session.scalars(LOCK_FAMILY, {"id": job_id}))
     session.execute(CANCEL, {"ids": ids})
+
+
+def lock_kin(session: Session, job_id: UUID) -> Kin:
+    """Its relatives, and nobody adds one before the transaction ends."""
+    session.execute(LOCK, {"id": job_id})
+    return Kin(**session.execute(KIN, {"id": job_id}).mappings().one())
+
+
+def take_blocks(session: Session, *, old_id: UUID, new_id: UUID) -> None:
+    session.execute(TAKE_BLOCKS, {"old_id": old_id, "new_id": new_id})
 
 
 def events(session: Session, job_id: UUID, *, after: int, limit: int) -> list[Event]:

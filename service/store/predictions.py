@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from service.store.tables.analyses import Prediction, PredictionRow
@@ -36,6 +36,16 @@ class PredictionView:
 def insert_prediction(session: Session, new: NewPrediction, *, tenant_id: UUID, principal_id: UUID) -> None:
     owner = {"tenant_id": tenant_id, "principal_id": principal_id}
     session.execute(insert(Prediction).values(**owner, **vars(new)))
+
+
+def give_to_job(session: Session, *, old_job_id: UUID, new_job_id: UUID) -> None:
+    """The prediction is from now on the work of another job."""
+    session.execute(
+        update(Prediction)
+        .where(Prediction.job_id == old_job_id)
+        .values(job_id=new_job_id)
+        .returning(Prediction.id)
+    ).scalar_one()
 
 
 def get(session: Session, prediction_id: UUID, *, principal_id: UUID) -> PredictionView | None:

@@ -1,4 +1,4 @@
-"""What a client may do with jobs: submit, look, cancel, try again."""
+"""What a client may do with jobs: submit, look, cancel. Trying again is in `retries`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ def submit(
 
 
 def get(session: Session, principal: Principal, job_id: UUID) -> JobView:
-    return view(_find(session, principal, job_id))
+    return view(find(session, principal, job_id))
 
 
 def list_jobs(
@@ -142,7 +142,7 @@ def list_jobs(
 
 def cancel(session: Session, principal: Principal, job_id: UUID) -> JobView:
     """Ask for the end of the job and its children; asking twice is asking once."""
-    job = _find(session, principal, job_id)
+    job = find(session, principal, job_id)
     if State(job.state) not in FINAL:
         store.cancel(session, job_id)
         # The trigger records changes of state; who asked is on record even where the worker ends the job.
@@ -154,36 +154,17 @@ def cancel(session: Session, principal: Principal, job_id: UUID) -> JobView:
             object_type="job",
             object_id=job_id,
         )
-        job = _find(session, principal, job_id)
+        job = find(session, principal, job_id)
     if State(job.state) in FINAL and job.state != State.CANCELLED:
         raise InvalidTransition("The job has ended already.")
     return view(job)
-
-
-def retry(session: Session, principal: Principal, job_id: UUID, *, max_queued: int = 10_000) -> JobView:
-    """Run ended work again, as a new job that names the old one."""
-    job = _find(session, principal, job_id)
-    if State(job.state) not in FINAL - {State.SUCCEEDED}:
-        raise InvalidTransition("Only a job that ended without a result can be tried again.")
-    shared = job.batch_key != str(job.id)
-    return submit(
-        session,
-        principal,
-        Kind(job.kind),
-        job.spec,
-        queue=Queue(job.queue),
-        batch_key=job.batch_key if shared else None,
-        priority=job.priority,
-        retry_of=job.id,
-        max_queued=max_queued,
-    )
 
 
 def events(
     session: Session, principal: Principal, job_id: UUID, *, after_id: int = 0, limit: int = EVENTS_PER_PAGE
 ) -> list[store.Event]:
     """State changes and messages after the given one, oldest first."""
-    _find(session, principal, job_id)
+    find(session, principal, job_id)
     return store.events(session, job_id, after=after_id, limit=limit)
 
 
@@ -191,7 +172,7 @@ def metrics(
     session: Session, principal: Principal, job_id: UUID
 ) -> dict[str, list[tuple[int, float | None]]]:
     """The stored series by name; a value that is not finite has no JSON form and is None."""
-    _find(session, principal, job_id)
+    find(session, principal, job_id)
     series: dict[str, list[tuple[int, float | None]]] = {}
     for point in store.metrics(session, job_id):
         value = point.value if isfinite(point.value) else None
@@ -221,7 +202,8 @@ def view(job: store.Job) -> JobView:
     )
 
 
-def _find(session: Session, principal: Principal, job_id: UUID) -> store.Job:
+def find(session: Session, principal: Principal, job_id: UUID) -> store.Job:
+    """The row, if the principal may see it."""
     job = store.get(session, job_id, owner=_owner(principal))
     if job is None:
         raise NotFound("There is no such job, or it is not yours.")

@@ -49,6 +49,7 @@ def calls() -> list[Call]:
         Call("GET", "/jobs/{done_job_id}/events"),
         Call("GET", "/jobs/{job_id}/metrics"),
         Call("POST", "/jobs/{job_id}/cancel"),
+        Call("POST", "/jobs/{done_job_id}/retry", 409),
         Call("POST", "/analyses", 202, {"files": frames, "data": {"model": "reader"}}),
         Call("GET", "/analyses/{analysis_id}"),
         Call("GET", "/analyses/{analysis_id}/frames"),

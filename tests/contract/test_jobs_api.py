@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from service.domain.access import Role
 from service.store import claims
 from tests.contract.acting import claim, fail, succeed, working
 
@@ -176,3 +177,50 @@ def test_who_asked_for_a_cancel_is_on_record(api, job):
     who = api.send("GET", "/me").json()["principal_id"]
     asked = [item for item in items if item["operation"] == "jobs.cancel" and item["object_id"] == job["id"]]
     assert [item["principal_id"] for item in asked] == [who]
+
+
+@pytest.fixture
+def failed(api, job) -> dict:
+    fail(api, claim(api, UUID(job["id"])), code="it_broke")
+    return api.send("GET", f"/jobs/{job['id']}").json()
+
+
+def test_a_failed_job_is_run_again_as_a_new_one_that_names_it(api, failed):
+    answer = api.send("POST", failed["links"]["retry"].removeprefix("/api/v1"))
+    assert answer.status_code == 202, answer.text
+    again = answer.json()
+    assert answer.headers["location"] == again["links"]["self"]
+    assert again["links"]["retry_of"] == failed["links"]["self"]
+    assert (again["kind"], again["state"], again["error"]) == ("selftest", "queued", None)
+    assert api.send("GET", f"/jobs/{failed['id']}").json()["state"] == "failed"
+    succeed(api, claim(api, UUID(again["id"])), {"steps": 3})
+    assert api.send("GET", f"/jobs/{again['id']}").json()["result"] == {"steps": 3}
+
+
+def test_a_job_is_run_again_once(api, failed):
+    path, sent = f"/jobs/{failed['id']}/retry", {"Idempotency-Key": str(uuid4())}
+    first = api.send("POST", path, headers=sent)
+    assert api.send("POST", path, headers=sent).json() == first.json()
+    refused = api.send("POST", path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "invalid_transition")
+
+
+@pytest.mark.parametrize("end", [None, "succeeded"])
+def test_only_what_ended_without_a_result_is_run_again(api, job, end):
+    if end:
+        succeed(api, claim(api, UUID(job["id"])), {"steps": 3})
+    shown = api.send("GET", f"/jobs/{job['id']}").json()
+    assert "retry" not in shown["links"]
+    refused = api.send("POST", f"/jobs/{job['id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "invalid_transition")
+
+
+def test_an_operators_retry_stays_the_owners_job_and_is_on_record(api):
+    mine = api.send("POST", "/jobs", json=SELFTEST, roles=(Role.CLINICIAN,)).json()
+    fail(api, claim(api, UUID(mine["id"])), code="it_broke")
+    again = api.send("POST", f"/jobs/{mine['id']}/retry", roles=(Role.OPS,)).json()
+    assert api.send("GET", f"/jobs/{again['id']}", roles=(Role.CLINICIAN,)).status_code == 200
+    operator = api.send("GET", "/me", roles=(Role.OPS,)).json()["principal_id"]
+    items = api.send("GET", "/audit").json()["items"]
+    asked = [item for item in items if item["operation"] == "jobs.retry" and item["object_id"] == again["id"]]
+    assert [item["principal_id"] for item in asked] == [operator]

@@ -333,14 +333,3 @@ def test_pages_go_from_new_to_old_without_gap(bench: Bench) -> None:
         if cursor is None:
             break
     assert seen == submitted[::-1]
-
-
-def test_ended_work_is_tried_again_as_a_new_job(bench: Bench) -> None:
-    claim = bench.start()
-    with bench.api() as session, pytest.raises(InvalidTransition):
-        jobs.retry(session, bench.person, claim.id)
-    with bench.worker(claim) as session:
-        assert claims.fail(session, claim, code="not_a_frame", detail="Nothing to read.")
-    with bench.api() as session:
-        again = jobs.retry(session, bench.person, claim.id)
-    assert (again.retry_of, again.state, again.kind) == (claim.id, State.QUEUED, "selftest")

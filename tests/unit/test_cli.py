@@ -146,6 +146,12 @@ def test_nobody_there_is_4(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "enteron up" in err
 
 
+def test_retry_prints_the_new_job(run: Run, serve: Serve) -> None:
+    serve({("POST", "/jobs/j1/retry"): (202, JOB | {"id": "j2", "state": "queued"})})
+    code, out, _ = run("job", "retry", "j1", "--json")
+    assert (code, json.loads(out)["id"]) == (problems.OK, "j2")
+
+
 def test_a_failed_job_is_5(run: Run, serve: Serve) -> None:
     error = {"code": "gave_up", "title": "t", "detail": "It ended its worker."}
     serve({("GET", "/jobs/j1"): (200, {**JOB, "state": "failed", "error": error})})

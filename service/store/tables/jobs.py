@@ -59,6 +59,8 @@ class Job(TenantOwned, Base):
         Index("ix_job_lease", "lease_until", postgresql_where=text("state = 'running'")),
         Index("ix_job_list", "tenant_id", text("id DESC")),
         Index("ix_job_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        # One retry per job, so that two of them never do the same work at once.
+        Index("uq_job_retry_of", "retry_of", unique=True, postgresql_where=text("retry_of IS NOT NULL")),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
