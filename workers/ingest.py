@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service.domain.errors import FieldError, InvalidInput
-from service.usecases import ingests
-from service.usecases.ingests import IngestTask, StoredObject
+from service.store import ingests
+from service.store.ingests import IngestTask, StoredObject
 from workers.claimed import Claimed, Outcome
 from workers.sandbox_client import SandboxRefused
 

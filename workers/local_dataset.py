@@ -3,8 +3,8 @@
 from pathlib import Path
 from uuid import UUID
 
-from service.usecases import ingests
-from service.usecases.ingests import ReadyDataset
+from service.store import ingests
+from service.store.ingests import ReadyDataset
 from workers.claimed import Claimed
 
 

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from service.store import findings
-from service.usecases import versions
-from service.usecases.versions import NewVersion
+from service.store import findings, versions
+from service.store.versions import NewVersion
 from workers import local_dataset, weights
 from workers.claimed import Claimed, Outcome
 from workers.runner_client import RunnerError

@@ -1,4 +1,4 @@
-"""Datasets as the API writes and shows them; `usecases/ingests.py` holds the worker's side."""
+"""Datasets as the API writes and shows them; `store/ingests.py` holds the worker's side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

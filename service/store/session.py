@@ -63,8 +63,7 @@ def unit_of_work(
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             if tenant_id is not None:
-                context = {"tenant": str(tenant_id), "principal": str(principal_id or "")}
-                session.execute(SET_CONTEXT, context)
+                set_context(session, tenant_id, principal_id)
             yield session
     except (OperationalError, InterfaceError, PoolTimeout) as problem:
         if is_away(problem):
@@ -72,6 +71,11 @@ def unit_of_work(
                 "The database is not reachable just now.", code="database_unavailable"
             ) from problem
         raise
+
+
+def set_context(session: Session, tenant_id: UUID, principal_id: UUID | None) -> None:
+    """Whose rows the transaction sees, and who the trail says it was."""
+    session.execute(SET_CONTEXT, {"tenant": str(tenant_id), "principal": str(principal_id or "")})
 
 
 def is_away(problem: Exception) -> bool:

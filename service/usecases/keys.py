@@ -21,7 +21,7 @@ from service.domain.ids import new_id
 from service.store import audit
 from service.store import keys as store
 from service.store.keys import KeyRow
-from service.store.session import SET_CONTEXT
+from service.store.session import set_context
 
 LIFETIME = timedelta(days=90)
 MAX_LIFETIME = timedelta(days=366)
@@ -104,7 +104,7 @@ def look_up(session: Session, prefix: str) -> KeyRow | None:
     """The stored key of a prefix, its use noted; nothing is proven yet. The session has no tenant."""
     row = store.find(session, prefix)
     if row is not None and _is_usable(row):
-        session.execute(SET_CONTEXT, {"tenant": str(row.tenant_id), "principal": str(row.principal_id)})
+        set_context(session, row.tenant_id, row.principal_id)
         store.touch(session, row.id)
     return row
 

@@ -12,12 +12,12 @@ from service.domain.errors import Conflict, FieldError, InvalidInput, ModelRefus
 from service.domain.ids import SYSTEM_TENANT_ID
 from service.domain.jobs import Kind
 from service.domain.registry import Reference, check_spec
-from service.store import audit
+from service.store import audit, versions
 from service.store import registry as store
 from service.store.files import NewFile
 from service.store.registry import ModelRow, Resolved, VersionRow
 from service.store.tables.registry import Promotion
-from service.usecases import datasets, jobs, versions
+from service.usecases import datasets, jobs
 from service.usecases.jobs import JobView
 
 _HISTORY = 10_000  # moves of one alias that a rollback looks back on

@@ -1,7 +1,7 @@
 """Ended work tried again: a new job that names the old one and takes its place.
 
-Blocks that were committed stay, and the new job goes on with the others. Work without blocks begins anew: what
-it makes is written in the transaction that ends it well, so a job that ended otherwise left nothing behind.
+Blocks that were committed stay, and the new job goes on with the others. Work without blocks begins anew:
+what it makes is written in the transaction that ends it well, so a job that ended otherwise left nothing.
 """
 
 from dataclasses import replace

@@ -13,14 +13,14 @@ from service.domain.ids import new_id
 from service.domain.imaging import FrameReading
 from service.domain.jobs import Kind, State
 from service.embedded import Embedded
-from service.store import claims, findings
+from service.store import claims, findings, ingests, versions
 from service.store.claims import Claim
 from service.store.files import NewFile
-from service.usecases import analyses, datasets, files, ingests, jobs, predictions, retries, versions
+from service.store.ingests import StoredObject
+from service.store.versions import NewVersion
+from service.usecases import analyses, datasets, files, jobs, predictions, retries
 from service.usecases.analyses import Part
-from service.usecases.ingests import StoredObject
 from service.usecases.jobs import JobView
-from service.usecases.versions import NewVersion
 from tests.databases import Database, cloned
 from tests.job_bench import Bench
 

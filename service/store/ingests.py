@@ -53,11 +53,11 @@ def load_task(session: Session, dataset_id: UUID) -> IngestTask:
 
 def load_ready(session: Session, dataset_id: UUID) -> ReadyDataset:
     """The dataset of a training or prediction; it was ready when the job was submitted, and stays so."""
-    dataset = session.execute(
-        select(Dataset).where(Dataset.id == dataset_id, Dataset.fingerprint.is_not(None))
-    ).scalar_one()
-    objects = {name: StoredObject(**stored) for name, stored in (dataset.objects or {}).items()}
-    return ReadyDataset(dataset_id, dataset.fingerprint or "", objects)
+    dataset = session.execute(select(Dataset).where(Dataset.id == dataset_id)).scalar_one()
+    if dataset.fingerprint is None or dataset.objects is None:
+        raise ValueError("the dataset is not ready")
+    objects = {name: StoredObject(**stored) for name, stored in dataset.objects.items()}
+    return ReadyDataset(dataset_id, dataset.fingerprint, objects)
 
 
 def accept(
