@@ -1,6 +1,6 @@
 """Frames a second through the whole path, beside the bare batched forward of the same weights.
 
-    python benchmarks/analysis_throughput.py --out benchmarks/results/analysis_throughput.json
+    python -m benchmarks.analysis_throughput --out benchmarks/results/analysis_throughput.json
 
 A zip of frames as one analysis, and single-frame analyses from many clients at once, each in turn with the
 bare forward (ABBA within one run); the result is the median of the ratios. Measured at the client from the
@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import io
 import json
-import platform
 import time
 import zipfile
 from collections.abc import Callable
@@ -31,6 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.machine import environment, finished
 from models.artifacts import ModelSpec
 from models.imaging.decode import decode_frame
 from models.imaging.predictor import Predictor, load_predictor
@@ -97,9 +97,9 @@ def bare(bench: Bench, frames: int) -> float:
 
 def one_zip(bench: Bench) -> float:
     started = time.perf_counter()
-    job = bench.client.wait(bench.client.analyze([bench.archive]))
+    result = finished(bench.client, bench.client.analyze([bench.archive]))
     seconds = time.perf_counter() - started
-    counts = bench.client.analysis(job["result"]["analysis_id"])["counts"]
+    counts = bench.client.analysis(result["analysis_id"])["counts"]
     assert counts["frames"] == bench.frames
     assert counts["unreadable"] == 0
     return bench.frames / seconds
@@ -107,8 +107,7 @@ def one_zip(bench: Bench) -> float:
 
 def many_singles(bench: Bench) -> float:
     def read(path: Path) -> None:
-        job = bench.client.wait(bench.client.analyze([path]))
-        assert job["state"] == "succeeded"
+        finished(bench.client, bench.client.analyze([path]))
 
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -135,16 +134,6 @@ def pairs(path: Callable[[], float], limit: Callable[[], float], count: int) -> 
     }
 
 
-def environment() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=2000)
@@ -154,9 +143,9 @@ def main() -> None:
     chosen = parser.parse_args()
     with TemporaryDirectory() as folder, running(Settings(home=Path(folder, "home")), print) as machine:
         bench = prepare(machine.client, Path(folder), chosen.frames, chosen.singles)
-        before = environment()
+        before = environment() | {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
         bare(bench, 4 * PASS_FRAMES)  # warm-up, discarded
-        machine.client.wait(machine.client.analyze(bench.singles[:16]))
+        finished(machine.client, machine.client.analyze(bench.singles[:16]))
         result = {
             "zip": pairs(lambda: one_zip(bench), lambda: bare(bench, chosen.frames), chosen.pairs),
             "singles": pairs(lambda: many_singles(bench), lambda: bare(bench, chosen.singles), chosen.pairs),

@@ -1,6 +1,6 @@
 """Submitting analyses of one 336 px frame: latency at a fixed rate, with Redis up and down, and the limit.
 
-    python benchmarks/api_submit.py --out benchmarks/results/api_submit.json
+    python -m benchmarks.api_submit --out benchmarks/results/api_submit.json
 
 Open loop: requests start when the clock says so, whatever became of earlier ones, and their time counts
 from that moment, so a stall cannot hide (coordinated omission). Closed loop: each client sends when its last

@@ -1,6 +1,6 @@
 """Claims and finishes a second of jobs that do nothing: what the job table alone allows.
 
-    python benchmarks/jobs_throughput.py --out benchmarks/results/jobs_throughput.json
+    python -m benchmarks.jobs_throughput --out benchmarks/results/jobs_throughput.json
 
 Four processes claim and finish under the worker's role, each job with its own claim or 32 in one; every
 finish is a transaction of its own with result, history and audit rows, flushed to disk. Dispatching is

@@ -1,6 +1,6 @@
 """How long until the first finding: from a fresh clone, and when started again; and what waiting costs.
 
-    python benchmarks/start_times.py --out benchmarks/results/start_times.json
+    python -m benchmarks.start_times --out benchmarks/results/start_times.json
 
 Clones this repository into an empty folder and runs `make run` there as a newcomer would: an own virtual
 environment, installed from pip's cache (run it twice; the first run fills the cache). Then Ctrl-C, the second
@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from benchmarks.machine import environment
 
 REPOSITORY = Path(__file__).parents[1]
 FOUND = re.compile(r"^\d+ frames, \d+ with findings")
@@ -123,7 +125,7 @@ def main() -> int:
     parser.add_argument("--again", type=int, default=3, help="starts after the first one")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    load = os.getloadavg()
+    before = environment()
     with TemporaryDirectory() as empty:
         clone = Path(empty, "enteron")
         subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
@@ -131,7 +133,7 @@ def main() -> int:
         again = [run(clone)[0] for _ in range(chosen.again)]
     result = {
         "benchmark": "start_times",
-        "machine": {"cores": os.cpu_count(), "load_average": load},
+        "environment": before,
         "fresh_clone_s": first,
         "again_s": again,
         "again_first_finding_s_median": median(run["first_finding"] for run in again),

@@ -1,6 +1,6 @@
 """Can colour alone read the synthetic frames? A histogram forest, trained and judged as a detector would be.
 
-    python benchmarks/synthetic_colour_baseline.py --out benchmarks/results/synthetic_colour_baseline.json
+    python -m benchmarks.synthetic_colour_baseline --out benchmarks/results/synthetic_colour_baseline.json
 
 Exits with 1 if the median area under the ROC curve is over the limit for polyp or inflammatory.
 """

@@ -1,6 +1,6 @@
 """The demo's detector on drawn frames of other hues, textures and shapes than it learnt from.
 
-    python benchmarks/unseen_synthetic.py --out benchmarks/results/unseen_synthetic.json
+    python -m benchmarks.unseen_synthetic --out benchmarks/results/unseen_synthetic.json
 
 Draws, ingests, trains and evaluates through the public API, as `make demo` does, once per training seed;
 every version is judged on the same frames of the test domain. Exits with 1 if the median over the seeds
@@ -9,7 +9,6 @@ misses a bar.
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -18,8 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
+from benchmarks.machine import environment, finished
 from service.client.client import Enteron
 from service.commands.demo import BACKBONE, MODEL, PARAMS, TRAIN_FRAMES, TRAIN_SEED
 from service.launcher import running
@@ -28,13 +26,6 @@ from service.settings import Settings
 UNSEEN_SEED = 900
 LEAST_AUC = 0.9
 LEAST_POINTING = 0.8
-
-
-def finished(client: Enteron, job: Any) -> Any:
-    ended = client.wait(job)
-    if ended["state"] != "succeeded":
-        raise RuntimeError(f"{ended['kind']} ended as {ended['state']}: {ended['error']}")
-    return ended["result"]
 
 
 def drawn_dataset(client: Enteron, *, domain: str, seed: int, frames: int) -> str:
@@ -79,6 +70,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     params = {**PARAMS, "epochs": chosen.epochs}
+    before = environment()
     with TemporaryDirectory() as folder, running(Settings(home=Path(folder)), print) as machine:
         client = machine.client
         learnt = drawn_dataset(client, domain="train", seed=TRAIN_SEED, frames=chosen.train_frames)
@@ -88,7 +80,7 @@ def main() -> int:
     passed = min(medians["auc"].values()) >= LEAST_AUC and min(medians["pointing"].values()) >= LEAST_POINTING
     result = {
         "benchmark": "unseen_synthetic",
-        "machine": {"machine": platform.machine(), "torch": torch.__version__},
+        "environment": before,
         "network": {"backbone": BACKBONE, **params},
         "train_frames": chosen.train_frames,
         "unseen_frames": chosen.unseen_frames,
