@@ -31,7 +31,7 @@ export class Card {
 
   #finding(finding) {
     const { label, code, probability, positive, threshold, evidence } = finding;
-    const name = h("span", { class: "finding-name" }, label, positive ? null : h("span", { class: "quiet" }, ` ${TEXT.belowThreshold}`));
+    const name = h("span", { class: "finding-name" }, label, positive ? null : h("span", { class: "quiet" }, TEXT.belowThreshold));
     const props = positive && finding.cam ? { onclick: () => this.#onLabel(label), title: `Show the map of ${label}` } : { disabled: true };
     return h(
       "li",

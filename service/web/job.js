@@ -81,7 +81,7 @@ function facts(job) {
   const rows = {
     Job: h("code", {}, job.id),
     State: job.cancel_requested && !isFinal(job) ? TEXT.cancelling : STATES[job.state],
-    Step: job.progress?.message || "none",
+    ...(job.progress?.message ? { Step: job.progress.message } : {}),
     Queue: job.queue,
     Attempts: count(job.attempts ?? 0),
     Submitted: when(job.created_at),
@@ -92,7 +92,8 @@ function facts(job) {
 }
 
 function logLine({ at, code, message, numbers = {} }) {
-  const values = Object.entries(numbers).map(([name, value]) => `${name} ${value}`);
+  // A count of zero failures is no news, and reads like one.
+  const values = Object.entries(numbers).filter(([, value]) => value !== 0).map(([name, value]) => `${name} ${value}`);
   const words = message ?? LOG[code] ?? code.replaceAll(/[._]/g, " ");
   byId("job-log").append(h("li", {}, h("time", {}, at ? when(at).slice(11) : ""), [words, ...values].join(", ")));
 }

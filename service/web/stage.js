@@ -1,7 +1,7 @@
 // The selected frame, large on black, with corner brackets and, while held, the heat map above it.
 
 import { byId, svg } from "./dom.js";
-import { positivesOf, strongest } from "./findings.js";
+import { isFaint, positivesOf, strongest } from "./findings.js";
 import { count, percent } from "./format.js";
 import { look } from "./labels.js";
 import { mapQuality } from "./passport.js";
@@ -124,7 +124,10 @@ export class Stage {
   #mapNote() {
     if (this.#frame === null) return "";
     if (this.#frame.error) return TEXT.mapUnreadable;
-    return this.#label === null ? TEXT.mapNegative : mapQuality(this.#version, this.#label).note;
+    if (this.#label === null) return TEXT.mapNegative;
+    const { note } = mapQuality(this.#version, this.#label);
+    const finding = this.#mapFinding();
+    return finding && isFaint(finding) ? `${TEXT.mapFaint(finding.label)} ${note}` : note;
   }
 
   #drawMarks(found) {

@@ -7,6 +7,7 @@ const WAIT = "The page waits and goes on by itself.";
 const CHOOSE = "Choose again from what is offered; another person may have changed it meanwhile.";
 const RELOAD = "Reload the page; it may be older than the service.";
 const COMMAND_LINE = "This page does not do that: see the message of the command line.";
+const ZIP = "Make the zip anew, or send the images themselves.";
 const FILES = "Frames are read from JPEG, PNG and TIFF files, or a zip of them.";
 
 /** What to do, by problem code (`offline` is the page's own); the service's own `detail` is shown besides. */
@@ -37,6 +38,19 @@ export const WHAT_TO_DO = {
   model_refused: "This version cannot read these frames: choose another model.",
   idempotency_key_reused: "Remove a file and add it again, then send once more.",
   invalid_transition: "The job has ended meanwhile: open it again to see how.",
+
+  // Of a zip as a whole; nothing of it is read.
+  not_a_zip: ZIP,
+  damaged_zip: ZIP,
+  forged_size: ZIP,
+  overlapping_members: ZIP,
+  duplicate_name: ZIP,
+  special_file: ZIP,
+  unsafe_name: ZIP,
+  unsupported_compression: ZIP,
+  encrypted: "The zip is encrypted: send one without a password.",
+  too_many_members: "Send the frames in several zips.",
+  compression_ratio: "The zip unpacks to far more than frames do: send the images themselves.",
 
   // Requests that this page does not make by itself.
   invalid_input: RELOAD,
@@ -132,7 +146,7 @@ export const TEXT = {
   notARole: "Your key may not send frames for reading: ask for one with the clinician role.",
   noModel: "No model is ready: train one, or run the demo.",
   modelNote: (evidence) =>
-    `A label counts as found from its threshold on. Model: ${evidence}. Angioectasia is not a class of it.`,
+    `A label counts as found from its threshold on. Model: ${evidence}; it does not look for angioectasia.`,
   notAnImageModel: "This model does not read frames.",
   queuedState: "Waiting for a worker.",
   workingState: (part, rest) => `Reading: ${part}${rest}.`,
@@ -143,15 +157,16 @@ export const TEXT = {
   noRecent: "No readings yet.",
   reconnect: (seconds) => `Trying again in ${seconds} s. Nothing is lost.`,
   noFrames: "No frame matches this filter.",
-  belowThreshold: "below threshold",
+  belowThreshold: ", below threshold",
   mapNegative: "No map: nothing is above its threshold in this frame.",
   mapUnreadable: "No map: this frame was not read.",
   mapScale: (label) => `${label}, log-odds per 1 % of frame`,
+  mapFaint: (label) => `No colour: no single place speaks for ${label}, the evidence is spread over the whole frame.`,
   mapPoor: (share) => `Map and bracket are hidden: the peak fell inside the lesion in only ${share} of test frames.`,
   mapMeasured: (share, n) => `Map peak inside the lesion: ${share} of ${n} test frames.`,
   mapUnmeasured: "Map quality: not measured.",
   pictureLost: "The picture could not be fetched.",
-  angioectasia: "Angioectasia is not a class of this model: no mark here says nothing about it.",
+  angioectasia: "Angioectasia is not a class of this model: a frame without marks may still show one.",
   notRead: "Not read",
   noFlags: "no quality flags",
   notMeasured: "not measured",

@@ -122,14 +122,14 @@ def test_unknown_key_is_said_and_the_next_one_works(browser: Chrome, site: Site)
 
 def test_busy_service_is_said_and_tried_again_after_its_time(browser: Chrome, site: Site) -> None:
     problem = {
-        "code": "unavailable",
+        "code": "database_unavailable",
         "title": "A part of the service is not reachable just now.",
         "detail": "",
     }
     site.answer("me", problem, status=503, Retry_After="1")
     with_person(site)
     sign_in(browser, site)
-    wait_for(browser, "trouble", "not reachable just now. A part of the service is starting or away.")
+    wait_for(browser, "trouble", "not reachable just now. The database is starting or away.")
     wait_for(browser, "trouble", "Trying again in 1 s")
     wait_for(browser, "state", "No frames chosen")
     assert not browser.find_element(By.ID, "trouble").is_displayed()

@@ -25,6 +25,10 @@ HOSTILE = '=<img src=x onerror="document.title=1">,.jpg'
 LABELS = ("polyp", "bleeding", "inflammatory", "content")
 
 
+SPREAD = [[0.03] * 7] * 7
+PEAKED = [[0.03] * 7] * 6 + [[0.4] * 7]
+
+
 def finding(ordinal: int, label: str, probability: float) -> dict[str, Any]:
     positive = probability >= 0.5
     cam = {
@@ -32,7 +36,7 @@ def finding(ordinal: int, label: str, probability: float) -> dict[str, Any]:
         "peak_xy": [50, 50],
         "box_xywh": [40, 40, 20, 20],
         "side": 7,
-        "grid": [[0.03] * 7] * 7,
+        "grid": SPREAD if label == "content" else PEAKED,
         "floor": 0.02,
     }
     return {
@@ -136,6 +140,14 @@ def test_first_frame_with_findings_is_shown_with_its_marks(browser: Chrome, site
     assert "blurred" in text(browser, "frame-facts")
     assert "Angioectasia is not a class" in text(browser, "not-a-class")
     assert complaints(browser) == []
+
+
+def test_map_without_a_colour_says_so_in_words(browser: Chrome, site: Site) -> None:
+    open_reading(browser, site)
+    assert text(browser, "map-note") == "Map quality: not measured."
+    press(browser, "4")
+    said = "No colour: no single place speaks for content, the evidence is spread over the whole frame."
+    assert text(browser, "map-note") == f"{said} Map quality: not measured."
 
 
 def test_names_are_text_wherever_they_are_shown(browser: Chrome, site: Site) -> None:

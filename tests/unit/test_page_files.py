@@ -120,6 +120,11 @@ def test_scale_bar_has_the_ramp_of_the_overlays() -> None:
         assert overlays._opacity(value) == round(255 * int(opacity) / 100)
 
 
+def test_colour_that_the_page_calls_none_is_too_thin_to_be_seen() -> None:
+    faint = float(re.findall(r"const FAINT = ([\d.]+);", (WEB / "findings.js").read_text())[0])
+    assert 0 < overlays._opacity(faint / FULL_SCALE) <= 0.06 * 255
+
+
 def test_scale_bar_ends_at_the_full_scale_of_the_overlays() -> None:
     css, page = (WEB / "reading.css").read_text(), (WEB / "index.html").read_text()
     assert re.findall(r"--full-scale: ([\d.]+);", css) == [str(FULL_SCALE)]

@@ -11,6 +11,7 @@ import pytest
 from models.imaging.archive import MemberCode
 from models.imaging.decode import DECODE_CODES
 from models.imaging.quality import QUALITY_FLAGS
+from models.imaging.zip_directory import ArchiveCode
 from service.api import problems
 from service.domain import errors
 from service.domain.jobs import State
@@ -73,10 +74,10 @@ def codes_of(tree: ast.Module) -> Iterator[set[str]]:
 
 
 def sent_codes() -> set[str]:
-    """Codes of problem documents, and of jobs that ended for the service's own reasons."""
+    """Codes of problem documents, and of analyses that failed: for the service's reasons or their zip's."""
     paths = [path for part in ANSWERING for path in (ROOT / "service" / part).rglob("*.py")]
     found = [codes for path in paths for codes in codes_of(ast.parse(path.read_text()))]
-    return set().union(*found, problems._HTTP_CODES.values(), TITLES) - AT_START_ONLY
+    return set().union(*found, problems._HTTP_CODES.values(), TITLES, get_args(ArchiveCode)) - AT_START_ONLY
 
 
 def test_codes_are_found_in_each_of_their_forms() -> None:
