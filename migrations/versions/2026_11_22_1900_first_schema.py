@@ -495,6 +495,14 @@ def upgrade() -> None:
         sa.Column("quality", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("tenant_id", sa.UUID(), nullable=False),
+        sa.CheckConstraint(
+            "(error_code IS NULL) = (num_nulls(width_px, height_px) = 0)",
+            name=op.f("ck_analysis_frame_read_has_size"),
+        ),
+        sa.CheckConstraint(
+            "num_nulls(object_key, object_offset, object_length) IN (0, 3)",
+            name=op.f("ck_analysis_frame_whole_place"),
+        ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "analysis_id"],
             ["analysis.tenant_id", "analysis.id"],

@@ -22,7 +22,6 @@ from service.api.paging import Cursor, Limit, Page, number_cursor, page
 from service.api.problems import content, declared, parsed
 from service.domain import media
 from service.domain.access import Permission
-from service.domain.heatmaps import heat_map
 from service.domain.registry import REFERENCE_PATTERN
 from service.settings import Limits
 from service.usecases import analyses, files
@@ -155,10 +154,8 @@ def list_frames(
 def get_image(analysis_id: UUID, ordinal: Ordinal, caller: Reader) -> Response:
     """The frame as it was sent; a TIFF as the PNG that was made of it."""
     with caller.work() as session:
-        frame = analyses.image(session, caller.principal, analysis_id, ordinal)
-    data = caller.context.objects.get_range(
-        frame.object_key or "", offset=frame.object_offset or 0, length=frame.object_length or 0
-    )
+        stored = analyses.image(session, caller.principal, analysis_id, ordinal)
+    data = caller.context.objects.get_range(stored.object_key, offset=stored.offset, length=stored.length)
     # Told by the bytes: what is neither JPEG nor PNG is no picture for a browser.
     kind = media.sniff(data[: media.HEAD_BYTES])
     shown = kind if kind in ("image/jpeg", "image/png") else media.UNKNOWN
@@ -184,15 +181,7 @@ def get_overlay(
     bodies.check_text(label, "/query/label")
     with caller.work() as session:
         found = analyses.overlay(session, caller.principal, analysis_id, ordinal, label)
-    finding, calibration = found.finding, found.spec["calibration"].get(label, {})
-    heat = heat_map(
-        finding.cam,
-        finding.cam_side,
-        score=finding.score,
-        threshold=finding.threshold,
-        calibration=calibration,
-    )
-    data = overlays.draw(heat, width_px=found.frame.width_px or 1, height_px=found.frame.height_px or 1)
+    data = overlays.draw(found.heat, width_px=found.width_px, height_px=found.height_px)
     return Response(data, media_type="image/png", headers=_PICTURE_HEADERS)
 
 

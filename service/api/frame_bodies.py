@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from service.domain.heatmaps import heat_map
 from service.store.tables.analyses import Finding
+from service.usecases import analyses
 from service.usecases.analyses import FrameView
 
 # Why a frame could not be read, in a sentence; the codes are those of the decoders.
@@ -99,14 +99,7 @@ def _finding(base: str, finding: Finding, view: FrameView) -> FindingBody:
 
 
 def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
-    calibration = view.calibration.get(finding.label, {})
-    heat = heat_map(
-        finding.cam,
-        finding.cam_side,
-        score=finding.score,
-        threshold=finding.threshold,
-        calibration=calibration,
-    )
+    heat = analyses.heat(finding, view.calibration)
     return CamBody(
         overlay_url=f"{base}/overlay?label={quote(finding.label, safe='')}",
         peak_xy=finding.peak_xy,

@@ -1,6 +1,6 @@
 """A job as JSON, and the answers that carry one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -62,7 +62,7 @@ JOB_DONE: Responses = {200: {"model": JobBody}}
 
 def job_body(view: JobView) -> JobBody:
     """The stored result only: no patient's data."""
-    result = None if view.result is None else _result(view)
+    result = None if view.result is None else _result(view.kind, view.result)
     return JobBody.model_validate(
         {**vars(view), "result": result, "links": _links(view)}, from_attributes=True
     )
@@ -113,11 +113,11 @@ def _current(caller: Caller, job_id: UUID) -> JobBody:
         return job_with_frames(session, caller, jobs.get(session, caller.principal, job_id))
 
 
-def _result(view: JobView) -> dict[str, Any]:
-    result = dict(view.result or {})
-    if view.kind == Kind.ANALYSIS:
+def _result(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(stored)
+    if kind == Kind.ANALYSIS:
         # `frames` is the list of findings where there is one; the count has its own name.
-        result["frame_count"] = result.pop("frames", 0)
+        result["frame_count"] = result.pop("frames")
     return result
 
 

@@ -204,7 +204,7 @@ def get_evaluation(name: Name, version: Version, caller: Reader) -> EvaluationBo
             EvaluationEntry(
                 job_id=entry.id,
                 dataset_id=entry.spec["dataset_id"],
-                metrics=entry.body.get("metrics", {}),
+                metrics=entry.body["metrics"],
                 finished_at=entry.finished_at,
             )
             for entry in later

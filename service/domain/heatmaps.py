@@ -2,9 +2,7 @@
 
 import math
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 # Log-odds per 1 % of the frame that are drawn as the hottest colour, and so is all above.
 FULL_SCALE = 0.5
@@ -25,15 +23,15 @@ class HeatMap:
 
 
 def heat_map(
-    cam: bytes, side: int, *, score: float, threshold: float, calibration: Mapping[str, Any]
+    cam: bytes, side: int, *, score: float, threshold: float, slope: float, intercept: float
 ) -> HeatMap:
     """The logit is the mean of the map plus a bias (Zhou et al., CVPR 2016): 1 % of it is cell / 100.
+    Slope and intercept are the label's calibration.
 
     The floor is the density at which a whole frame of such cells would be just at the threshold; never
     below 0, where a cell speaks against the finding.
     """
     cells = struct.unpack(f"<{side * side}e", cam)
-    slope, intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
     bias = score - math.fsum(cells) / len(cells)
     densities = [slope * cell / 100 for cell in cells]
     return HeatMap(

@@ -59,6 +59,8 @@ def check_spec(spec: object, name: str) -> Mapping[str, Any]:
     faults += [key for key in _OBJECTS if not (isinstance(spec.get(key), Mapping) and spec[key])]
     if not _are_labels(spec.get("labels")):
         faults.append("labels")
+    elif "calibration" not in faults and not _calibrates(spec["calibration"], spec["labels"]):
+        faults.append("calibration")
     if faults:
         raise InvalidInput(
             "The spec is not complete.",
@@ -82,6 +84,18 @@ def _are_labels(labels: object) -> bool:
             and label.get("evidence") in _EVIDENCE
             for label in labels
         )
+    )
+
+
+def _calibrates(calibration: Mapping[str, Any], labels: list[Mapping[str, Any]]) -> bool:
+    """Exactly the labels, each with slope and intercept: heat maps are drawn by them."""
+    return set(calibration) == {label["name"] for label in labels} and all(
+        isinstance(own, Mapping)
+        and all(
+            isinstance(own.get(name), int | float) and not isinstance(own[name], bool)
+            for name in ("slope", "intercept")
+        )
+        for own in calibration.values()
     )
 
 

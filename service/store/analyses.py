@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from service.domain.imaging import StoredBytes
 from service.store.files import NewFile
 from service.store.tables.analyses import Analysis, AnalysisFrame, AnalysisInput, Finding
 from service.store.tables.registry import Model, ModelVersion
@@ -61,6 +62,16 @@ class AnalysisRow:
     model_version: int
     weights_sha256: str
     calibration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LocatedFinding:
+    """A finding with the calibration of its version and the size of its frame."""
+
+    finding: Finding
+    calibration: dict[str, Any]
+    width_px: int
+    height_px: int
 
 
 def insert_analysis(
@@ -119,7 +130,16 @@ def frames(
     session: Session, analysis_id: UUID, *, limit: int, after: int | None
 ) -> list[tuple[AnalysisFrame, list[Finding]]]:
     """Frames in order, each with its findings, in two statements."""
-    found = _frames(session, analysis_id, AnalysisFrame.ordinal > (-1 if after is None else after), limit)
+    query = (
+        select(AnalysisFrame)
+        .where(
+            AnalysisFrame.analysis_id == analysis_id,
+            AnalysisFrame.ordinal > (-1 if after is None else after),
+        )
+        .order_by(AnalysisFrame.ordinal)
+        .limit(limit)
+    )
+    found = session.execute(query).scalars().all()
     ordinals = [frame.ordinal for frame in found]
     by_frame: dict[int, list[Finding]] = {ordinal: [] for ordinal in ordinals}
     for finding in session.execute(
@@ -131,18 +151,33 @@ def frames(
     return [(frame, by_frame[frame.ordinal]) for frame in found]
 
 
-def frame(session: Session, analysis_id: UUID, ordinal: int) -> AnalysisFrame | None:
-    return next(iter(_frames(session, analysis_id, AnalysisFrame.ordinal == ordinal, 1)), None)
-
-
-def finding(
-    session: Session, analysis_id: UUID, ordinal: int, label: str
-) -> tuple[AnalysisFrame, Finding, dict[str, Any]] | None:
-    """A frame's finding of one label, with the spec of the version that made it."""
+def showable(session: Session, analysis_id: UUID, ordinal: int) -> StoredBytes | None:
+    """Where a frame's bytes for a browser lie; None for one that could not be read."""
     row = session.execute(
-        select(AnalysisFrame, Finding, ModelVersion.spec)
-        .join(
+        select(
+            AnalysisFrame.object_key,
+            AnalysisFrame.object_offset.label("offset"),
+            AnalysisFrame.object_length.label("length"),
+        ).where(
+            AnalysisFrame.analysis_id == analysis_id,
+            AnalysisFrame.ordinal == ordinal,
+            AnalysisFrame.object_key.is_not(None),
+        )
+    ).one_or_none()
+    return None if row is None else StoredBytes(**row._mapping)
+
+
+def finding(session: Session, analysis_id: UUID, ordinal: int, label: str) -> LocatedFinding | None:
+    """A frame's finding of one label."""
+    row = session.execute(
+        select(
             Finding,
+            ModelVersion.spec["calibration"],
+            AnalysisFrame.width_px,
+            AnalysisFrame.height_px,
+        )
+        .join(
+            AnalysisFrame,
             (Finding.analysis_id == AnalysisFrame.analysis_id)
             & (Finding.frame_ordinal == AnalysisFrame.ordinal),
         )
@@ -153,21 +188,9 @@ def finding(
             Finding.label == label,
         )
     ).one_or_none()
-    return None if row is None else (row.AnalysisFrame, row.Finding, row.spec)
+    return None if row is None else LocatedFinding(*row)
 
 
 def input_count(session: Session, analysis_id: UUID) -> int:
     query = select(func.count()).where(AnalysisInput.analysis_id == analysis_id)
     return session.execute(query).scalar_one()
-
-
-def _frames(
-    session: Session, analysis_id: UUID, where: ColumnElement[bool], limit: int
-) -> list[AnalysisFrame]:
-    query = (
-        select(AnalysisFrame)
-        .where(AnalysisFrame.analysis_id == analysis_id, where)
-        .order_by(AnalysisFrame.ordinal)
-        .limit(limit)
-    )
-    return list(session.execute(query).scalars())

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from service.domain import media
 from service.domain.access import Principal
 from service.domain.errors import FieldError, InvalidInput, NotFound, Unsupported
+from service.domain.heatmaps import HeatMap, heat_map
 from service.domain.ids import new_id
+from service.domain.imaging import StoredBytes
 from service.domain.jobs import Kind, Queue, is_interactive
 from service.domain.registry import DEFAULT_READER, IMAGE_TASK
 from service.store import analyses as store
@@ -52,7 +54,7 @@ class AnalysisView:
 
 @dataclass(frozen=True)
 class FrameView:
-    """A frame with its findings; `calibration` turns map values of a label into probabilities."""
+    """A frame with its findings; `calibration` holds slope and intercept of every label."""
 
     frame: AnalysisFrame
     findings: Sequence[Finding]
@@ -61,11 +63,11 @@ class FrameView:
 
 @dataclass(frozen=True)
 class Overlay:
-    """What a heat map is drawn from."""
+    """A heat map and the size of the frame it lies over."""
 
-    frame: AnalysisFrame
-    finding: Finding
-    spec: Json
+    heat: HeatMap
+    width_px: int
+    height_px: int
 
 
 def submit(
@@ -132,12 +134,13 @@ def frames(
     return [FrameView(frame, findings, calibration) for frame, findings in found]
 
 
-def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> AnalysisFrame:
-    frame = store.frame(session, analysis_id, ordinal)
-    if frame is None or frame.object_key is None:
+def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> StoredBytes:
+    """Where the bytes of a frame lie that a browser can show."""
+    found = store.showable(session, analysis_id, ordinal)
+    if found is None:
         raise NotFound("There is no such frame, or it could not be read.")
     _record(session, principal, analysis_id, "analyses.image")
-    return frame
+    return found
 
 
 def overlay(session: Session, principal: Principal, analysis_id: UUID, ordinal: int, label: str) -> Overlay:
@@ -145,7 +148,20 @@ def overlay(session: Session, principal: Principal, analysis_id: UUID, ordinal: 
     if found is None:
         raise NotFound("There is no such frame, or the model does not know this label.")
     _record(session, principal, analysis_id, "analyses.overlay")
-    return Overlay(*found)
+    return Overlay(heat(found.finding, found.calibration), found.width_px, found.height_px)
+
+
+def heat(finding: Finding, calibration: Json) -> HeatMap:
+    """The map of a finding, under the calibration of the version that made it."""
+    own = calibration[finding.label]
+    return heat_map(
+        finding.cam,
+        finding.cam_side,
+        score=finding.score,
+        threshold=finding.threshold,
+        slope=own["slope"],
+        intercept=own["intercept"],
+    )
 
 
 def _refuse_unreadable(parts: Sequence[Part]) -> None:

@@ -299,6 +299,20 @@ CASES = [
         "labels of text", safetensors(), spec("brought", labels=["polyp"]), "spec_invalid", "/spec/labels"
     ),
     imported(
+        "a label without calibration",
+        safetensors(),
+        spec("brought", calibration={"polyp": {"slope": 1.0, "intercept": 0.0}}),
+        "spec_invalid",
+        "/spec/calibration",
+    ),
+    imported(
+        "a calibration without its slope",
+        safetensors(),
+        spec("brought", calibration=dict.fromkeys(("bleeding", "polyp"), {"intercept": 0.0})),
+        "spec_invalid",
+        "/spec/calibration",
+    ),
+    imported(
         "operating point that is none",
         safetensors(),
         spec("brought", default_operating_point="x"),

@@ -12,6 +12,7 @@ from PIL import Image
 from service.api import overlays
 from service.domain.heatmaps import FULL_SCALE, HeatMap, heat_map
 
+PLAIN = {"slope": 1.0, "intercept": 0.0}
 LOGITS = st.floats(-20, 20, width=16)
 
 
@@ -34,8 +35,7 @@ def drawn(grid: list[list[float]], *, width: int, height: int, floor: float = 0.
 def test_a_cell_is_drawn_where_a_frame_of_such_cells_reaches_the_threshold(
     cells, score, slope, shift, threshold
 ):
-    calibration = {"slope": slope, "intercept": shift}
-    heat = heat_map(packed(cells), 3, score=score, threshold=threshold, calibration=calibration)
+    heat = heat_map(packed(cells), 3, score=score, threshold=threshold, slope=slope, intercept=shift)
     bias = score - sum(cells) / 9
     for index, cell in enumerate(cells):
         density = heat.densities[index // 3][index % 3]
@@ -48,7 +48,7 @@ def test_a_cell_is_drawn_where_a_frame_of_such_cells_reaches_the_threshold(
 
 @given(cells=st.lists(LOGITS, min_size=9, max_size=9), score=LOGITS, slope=st.floats(0.1, 3))
 def test_densities_times_area_sum_to_the_calibrated_logit_without_the_bias(cells, score, slope):
-    heat = heat_map(packed(cells), 3, score=score, threshold=0.5, calibration={"slope": slope})
+    heat = heat_map(packed(cells), 3, score=score, threshold=0.5, slope=slope, intercept=0.0)
     bias = score - sum(cells) / 9
     summed = sum(density * 100 / 9 for row in heat.densities for density in row)
     assert summed == pytest.approx(slope * (score - bias), abs=1e-9)
@@ -59,15 +59,15 @@ def test_a_finer_grid_of_the_same_map_has_the_same_densities(times):
     coarse, fine = [3.0, -1.0, 40.0, 0.5], []
     for row in (coarse[:2], coarse[2:]):
         fine += [cell for cell in row for _ in range(times)] * times
-    one = heat_map(packed(coarse), 2, score=1.0, threshold=0.4, calibration={})
-    other = heat_map(packed(fine), 2 * times, score=1.0, threshold=0.4, calibration={})
+    one = heat_map(packed(coarse), 2, score=1.0, threshold=0.4, **PLAIN)
+    other = heat_map(packed(fine), 2 * times, score=1.0, threshold=0.4, **PLAIN)
     assert other.densities[0][0] == one.densities[0][0] == pytest.approx(0.03)
     assert other.floor == pytest.approx(one.floor)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_the_outermost_thresholds_have_a_finite_floor(threshold):
-    heat = heat_map(packed([60000.0, -60000.0, 0.0, 0.0]), 2, score=0.0, threshold=threshold, calibration={})
+    heat = heat_map(packed([60000.0, -60000.0, 0.0, 0.0]), 2, score=0.0, threshold=threshold, **PLAIN)
     assert math.isfinite(heat.floor)
     assert heat.densities[0] == [600.0, -600.0]
 
@@ -93,7 +93,7 @@ def test_all_above_the_full_scale_is_as_hot_and_the_tissue_still_shows():
 def test_a_small_lesion_does_not_colour_the_frame():
     cells = [-2.0] * 100
     cells[44] = 40.0
-    heat = heat_map(packed(cells), 10, score=1.0, threshold=0.5, calibration={})
+    heat = heat_map(packed(cells), 10, score=1.0, threshold=0.5, **PLAIN)
     alpha = drawn(heat.densities, width=100, height=100, floor=heat.floor).getchannel("A")
     assert alpha.getpixel((45, 45)) > 90
     assert sum(alpha.histogram()[13:]) < 0.04 * 100 * 100  # more than 5 % opaque: about the cell and its rim

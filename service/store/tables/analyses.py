@@ -52,6 +52,8 @@ class AnalysisFrame(TenantOwned, Base):
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "analysis_id"], ["analysis.tenant_id", "analysis.id"]),
         UniqueConstraint("tenant_id", "analysis_id", "ordinal"),
+        CheckConstraint("num_nulls(object_key, object_offset, object_length) IN (0, 3)", name="whole_place"),
+        CheckConstraint("(error_code IS NULL) = (num_nulls(width_px, height_px) = 0)", name="read_has_size"),
     )
 
     analysis_id: Mapped[Id]
