@@ -17,18 +17,27 @@ LABELS = ("polyp", "bleeding", "inflammatory", "content")
 SMALL = {"width": 0.125}
 
 
-def import_reader(
-    client: Enteron,
-    folder: Path,
-    *,
-    backbone: str = "resnet10",
-    params: Mapping[str, Any] = SMALL,
-    size_px: int = 64,
-) -> tuple[ModelSpec, Path]:
-    """Make it the champion; it finds a polyp in every frame, and nothing else."""
+def import_reader(client: Enteron, folder: Path, **options: Any) -> tuple[ModelSpec, Path]:
+    """Make it the champion; options as `make_reader`."""
+    spec, weights, _ = make_reader(folder, **options)
+    made = client.import_version(NAME, weights, json.loads(spec.to_json()))
+    client.promote(NAME, made["version"], reason="a reader with drawn weights")
+    return spec, weights
+
+
+def make_reader(
+    folder: Path, *, backbone: str = "resnet10", params: Mapping[str, Any] = SMALL, size_px: int = 64
+) -> tuple[ModelSpec, Path, str]:
+    """Spec, weights and their hash of a model that finds a polyp in every frame, and nothing else."""
     weights = folder / "weights.safetensors"
-    save_weights(_detector(backbone, params), weights)
-    spec = ModelSpec(
+    sha256 = save_weights(_detector(backbone, params), weights)
+    return reader_spec(backbone, params, size_px=size_px), weights, sha256
+
+
+def reader_spec(
+    backbone: str = "resnet10", params: Mapping[str, Any] = SMALL, *, size_px: int = 64
+) -> ModelSpec:
+    return ModelSpec(
         name=NAME,
         task="image-multilabel",
         builder=Builder("lesion-detector", {"backbone": backbone, "backbone_params": dict(params)}),
@@ -45,9 +54,6 @@ def import_reader(
         code_version="test",
         seed=0,
     )
-    made = client.import_version(NAME, weights, json.loads(spec.to_json()))
-    client.promote(NAME, made["version"], reason="a reader with drawn weights")
-    return spec, weights
 
 
 def _detector(backbone: str, params: Mapping[str, Any]) -> LesionDetector:

@@ -58,22 +58,16 @@ def _outcome(job: Claimed, task: ReadingTask, model: LocalModel, readings: list[
 
 
 def _read_in_blocks(job: Claimed, task: ReadingTask, model: LocalModel) -> Outcome:
-    """Each block is committed for good; after a restart the frames that have rows are passed over."""
-    with job.session() as session:
-        already = store.frame_count(session, task.analysis_id)
+    """Each block is committed for good; a restart goes on at the first one that is missing."""
     source = FrameSource(job, task, size_px=model.size_px)
-    blocks = done = 0
-    for frames in source.blocks(int(job.spec["block_frames"])):
-        done += len(frames)
-        if done > already:
-            readings = read(job.runner, model, frames)
-            job.commit_block(blocks, len(frames), write=_writer(job, task, readings))
-        blocks += 1
-        job.progress(done, source.total, "frames", "reading")
+    for number, frames in source.blocks(int(job.spec["block_frames"]), done=job.accepted_blocks()):
+        readings = read(job.runner, model, frames)
+        job.commit_block(number, len(frames), write=_writer(job, task, readings))
+        job.progress(frames[-1].ordinal + 1, source.total, "frames", "reading")
     with job.session() as session:
         counts = store.count_readings(session, task.analysis_id)
     counts["positives"] = dict.fromkeys(model.label_names, 0) | counts["positives"]
-    return Outcome({"analysis_id": str(task.analysis_id), **counts}, blocks=blocks)
+    return Outcome({"analysis_id": str(task.analysis_id), **counts}, blocks=source.block_count)
 
 
 def _writer(job: Claimed, task: ReadingTask, readings: Sequence[FrameReading]) -> Write:

@@ -187,13 +187,10 @@ class Claimed:
             stored = self.objects.put_bytes(key, content)
         return key, stored.sha256, stored.size_bytes
 
-    def missing_blocks(self, count: int) -> list[int]:
-        """Which of the blocks 0 ... count - 1 are still to do."""
+    def accepted_blocks(self) -> frozenset[int]:
+        """What this or an earlier attempt has committed for good."""
         with self.session() as session:
-            return claims.missing_blocks(session, self.claim, count)
-
-    def first_missing_block(self, count: int) -> int | None:
-        return next(iter(self.missing_blocks(count)), None)
+            return claims.accepted_blocks(session, self.claim)
 
     def commit_block(
         self,

@@ -1,6 +1,7 @@
 """Where the frames of an analysis come from: uploaded images and archives of them, decoded in the sandbox."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from service.domain import media
@@ -12,14 +13,19 @@ from workers.sandbox_client import Decoded, Refused, ZipFrame
 
 
 class FrameSource:
-    """The frames of one analysis, in an order and in blocks that are the same at every attempt."""
+    """The frames of one job, in an order and in blocks that are the same at every attempt.
 
-    def __init__(self, job: Claimed, task: ReadingTask, *, size_px: int) -> None:
+    With `shown` the bytes that a browser can show are stored too; a reader of numbers alone needs none.
+    """
+
+    def __init__(self, job: Claimed, task: ReadingTask, *, size_px: int, shown: bool = True) -> None:
         self._job = job
         self._task = task
         self._size_px = size_px
+        self._shown = shown
         self._images_total = sum(part.media_type != media.ARCHIVE for part in task.parts)
-        self._members_total: dict[str, int] = {}
+        self._members_total: dict[int, int] = {}  # by the ordinal of the archive's first frame
+        self.block_count = 0  # known once `blocks` has come to its end
 
     @property
     def total(self) -> int:
@@ -30,17 +36,23 @@ class FrameSource:
         """Every part of an analysis without archives."""
         return self._images(self._task.parts, first=0)
 
-    def blocks(self, block_frames: int) -> Iterator[list[Frame]]:
-        """Blocks of so many frames; a run of images or an archive ends with a shorter one."""
-        first = 0
+    def blocks(self, block_frames: int, *, done: Set[int] = frozenset()) -> Iterator[tuple[int, list[Frame]]]:
+        """Number and frames of each block that is not `done`; a run of images or an archive ends a block."""
+        first = number = 0
         for run in _runs(self._task.parts):
-            parts = self._archive(run[0], first, block_frames) if run[0].media_type == media.ARCHIVE else None
-            for frames in parts or self._in_blocks(run, first, block_frames):
-                yield frames
-                first += len(frames)
+            skipped = first_missing(done, number) - number
+            is_archive = run[0].media_type == media.ARCHIVE
+            blocks = self._archive if is_archive else self._in_blocks
+            yield from enumerate(blocks(run, first, block_frames, skipped), start=number + skipped)
+            frames = self._members_total[first] if is_archive else len(run)
+            first += frames
+            number += -(-frames // block_frames)
+        self.block_count = number
 
-    def _in_blocks(self, images: Sequence[Part], first: int, block_frames: int) -> Iterator[list[Frame]]:
-        for start in range(0, len(images), block_frames):
+    def _in_blocks(
+        self, images: Sequence[Part], first: int, block_frames: int, skipped: int
+    ) -> Iterator[list[Frame]]:
+        for start in range(skipped * block_frames, len(images), block_frames):
             yield self._images(images[start : start + block_frames], first=first + start)
 
     def _images(self, parts: Sequence[Part], *, first: int) -> list[Frame]:
@@ -52,7 +64,7 @@ class FrameSource:
         ]
 
     def _frame(self, ordinal: int, part: Part, content: bytes, decoded: Decoded | Refused) -> Frame:
-        stored = self._showable(part, content) if isinstance(decoded, Decoded) else None
+        stored = self._showable(part, content) if self._shown and isinstance(decoded, Decoded) else None
         return Frame(
             ordinal=ordinal,
             name=part.name,
@@ -71,18 +83,26 @@ class FrameSource:
         key, _, size_bytes = self._job.put_object(self._job.sandbox.to_png(content))
         return StoredBytes(key, 0, size_bytes)
 
-    def _archive(self, part: Part, first: int, block_frames: int) -> Iterator[list[Frame]]:
+    def _archive(
+        self, run: Sequence[Part], first: int, block_frames: int, skipped: int
+    ) -> Iterator[list[Frame]]:
+        (part,) = run
         path, pack = self._job.scratch / f"{first}.zip", self._job.scratch / f"{first}.pack"
         self._job.objects.fetch_to(part.object_key, path, expected_sha256=part.sha256)
 
         def count(members: int) -> None:
-            self._members_total[path.name] = members
+            self._members_total[first] = members
 
         members = self._job.sandbox.frames_from_zip(
-            path, self._size_px, pack_path=pack, batch=block_frames, on_count=count
+            path,
+            self._size_px,
+            pack_path=pack,
+            batch=block_frames,
+            start=skipped * block_frames,
+            on_count=count,
         )
         for batch in members:
-            start, content = _slice(pack, batch)
+            start, content = _slice(pack, batch) if self._shown else (0, b"")
             key = self._job.put_object(content)[0] if content else None
             yield [self._member(frame, first, key, start) for frame in batch]
 
@@ -117,6 +137,11 @@ def _slice(pack: Path, batch: Sequence[ZipFrame]) -> tuple[int, bytes]:
     with pack.open("rb") as file:
         file.seek(start)
         return start, file.read(end - start)
+
+
+def first_missing(done: Set[int], number: int = 0) -> int:
+    """The first block from this number on that is not done: a count of those that are would miss a gap."""
+    return next(block for block in itertools.count(number) if block not in done)
 
 
 def _runs(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:

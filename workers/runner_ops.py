@@ -27,7 +27,6 @@ from models.training import Interrupted
 from workers.operations import STOPPED, Answer, Header, Operation, Request
 
 RESIDENT_MODELS = 3
-DATASET_BATCH = 64
 SYNTHESIS_REPORT_EVERY = 16
 
 
@@ -49,17 +48,18 @@ def predict(request: Request) -> Answer:
 
 
 def predict_dataset(request: Request) -> Answer:
-    """Read every frame of an ingested dataset; rows are emitted batch by batch."""
+    """Read an ingested dataset from block `first_block` on; the rows are emitted block by block."""
     predictor = _load(request.header)
+    size = request.header["block_frames"]
     with FramesDataset(Path(request.header["folder"])) as dataset:
         names = dataset.names()
-        for start in range(0, len(dataset), DATASET_BATCH):
-            ordinals = range(start, min(start + DATASET_BATCH, len(dataset)))
+        for start in range(request.header["first_block"] * size, len(dataset), size):
+            if request.should_stop():
+                return STOPPED
+            ordinals = range(start, min(start + size, len(dataset)))
             rows = _rows(predictor, dataset, ordinals)
             named = [{"item": str(names[ordinal])} | row for ordinal, row in zip(ordinals, rows, strict=True)]
             request.emit({"type": "rows", "start": start, "total": len(dataset), "rows": named})
-            if request.should_stop():
-                return STOPPED
     return {"items": len(names)}, ()
 
 

@@ -57,12 +57,12 @@ class ZipFrame:
 class ZipReading:
     """What is known of one archive while children come and go."""
 
-    def __init__(self, path: Path, pack_path: Path, size: int, cpu_s: int) -> None:
+    def __init__(self, path: Path, pack_path: Path, size: int, cpu_s: int, *, start: int = 0) -> None:
         self._fixed: dict[str, Any] = {"op": "unzip_frames", "path": str(path), "pack_path": str(pack_path)}
         self._fixed |= {"size": size, "cpu_s": cpu_s}
         self._size = size
         self._names: list[str] = []
-        self._named = 0
+        self._named = start
         self._pack_bytes = 0
 
     def total(self) -> int:

@@ -132,25 +132,26 @@ class Sandbox:
         *,
         pack_path: Path,
         batch: int = 64,
+        start: int = 0,
         on_count: Callable[[int], None] = lambda members: None,
     ) -> Iterator[list[ZipFrame]]:
-        """Read all members of an archive in batches; decoding runs ahead of the caller.
+        """Read an archive in batches, from member `start` on; decoding runs ahead of the caller.
 
-        `on_count` hears before each batch how many members there are.
+        `on_count` hears before each batch, and once more at the end, how many members there are.
 
         Raises SandboxRefused if the archive as a whole is refused, perhaps after some batches.
         """
-        reading = ZipReading(path, pack_path, size, self._cpu_s)
+        reading = ZipReading(path, pack_path, size, self._cpu_s, start=start)
         pending: list[ZipFrame] = []
-        with closing(self._survive(reading.request, reading.parse, reading.total)) as answers:
+        with closing(self._survive(reading.request, reading.parse, reading.total, start)) as answers:
             for answer in answers:
                 pending.append(reading.named(answer))
                 if len(pending) == batch:
                     on_count(reading.total())
                     yield pending
                     pending = []
+        on_count(reading.total())
         if pending:
-            on_count(reading.total())
             yield pending
 
     def to_png(self, data: bytes) -> bytes:
@@ -214,13 +215,14 @@ class Sandbox:
         request: Callable[[int, bool], Request],
         parse: Callable[[Message], T | None],
         total: Callable[[], int],
+        start: int = 0,
     ) -> Generator[T | Refused, None, None]:
         """Answers frame by frame; after a lost child another goes on from the first frame without an answer.
 
         The first child decodes ahead of its answers, so its death does not say which frame is to blame. The
         one after it is asked to be careful, that is to answer each frame before it opens the next.
         """
-        done, careful = 0, False
+        done, careful = start, False
         while True:
             try:
                 with closing(self._exchange(*request(done, careful))) as messages:
@@ -228,7 +230,7 @@ class Sandbox:
                         answer = _parsed(parse, message)
                         if answer is None:
                             continue
-                        if done == total():
+                        if done >= total():
                             raise _Lost("decoder_died")
                         done += 1
                         yield answer
@@ -236,7 +238,7 @@ class Sandbox:
                     raise _Lost("decoder_died")
                 return
             except _Lost as lost:
-                if total() and done == total():
+                if total() and done >= total():
                     return
                 if careful:
                     if not total():

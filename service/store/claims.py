@@ -115,6 +115,8 @@ WHERE id = :id AND fence = :fence AND state = 'running'
 
 BLOCK_FENCE = text("SELECT fence FROM job_block WHERE job_id = :id AND block = :block")
 
+ACCEPTED_BLOCKS = text("SELECT block FROM job_block WHERE job_id = :id")
+
 MISSING_BLOCKS = text("""
 SELECT n FROM generate_series(0, :count - 1) AS n
 WHERE NOT EXISTS (SELECT FROM job_block WHERE job_id = :id AND block = n) ORDER BY n
@@ -210,6 +212,11 @@ def has_block(session: Session, claim: Claim, block: int) -> bool:
     """Whether the block was committed under this very claim."""
     fence: int | None = session.scalar(BLOCK_FENCE, {"id": claim.id, "block": block})
     return fence == claim.fence
+
+
+def accepted_blocks(session: Session, claim: Claim) -> frozenset[int]:
+    """Blocks that this or an earlier claim has committed: a restart passes over them."""
+    return frozenset(session.scalars(ACCEPTED_BLOCKS, {"id": claim.id}))
 
 
 def missing_blocks(session: Session, claim: Claim, count: int) -> list[int]:

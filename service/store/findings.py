@@ -124,8 +124,3 @@ def count_readings(session: Session, analysis_id: UUID) -> Json:
         "unreadable": unreadable,
         "positives": dict(iter(positives)),
     }
-
-
-def frame_count(session: Session, analysis_id: UUID) -> int:
-    query = select(func.count()).where(AnalysisFrame.analysis_id == analysis_id)
-    return session.execute(query).scalar_one()

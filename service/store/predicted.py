@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from service.store.tables.analyses import PredictionRow
@@ -29,3 +29,12 @@ def insert_rows(session: Session, rows: Sequence[Predicted], *, tenant_id: UUID,
     owner = {"tenant_id": tenant_id, "prediction_id": prediction_id}
     if rows:
         session.execute(insert(PredictionRow), [owner | vars(row) for row in rows])
+
+
+def count_rows(session: Session, prediction_id: UUID) -> tuple[int, int]:
+    """Rows in all, and rows that say why an item was not read."""
+    query = select(func.count(), func.count().filter(PredictionRow.outputs.has_key("error"))).where(
+        PredictionRow.prediction_id == prediction_id
+    )
+    rows, errors = session.execute(query).one()
+    return rows, errors

@@ -16,6 +16,7 @@ from service.store import predictions as store
 from service.store.predictions import NewPrediction, PredictionView
 from service.store.tables.analyses import PredictionRow
 from service.usecases import datasets, files, jobs, registry
+from service.usecases.analyses import BLOCK_FRAMES
 from service.usecases.jobs import JobView
 
 
@@ -48,6 +49,7 @@ def submit(
         "prediction_id": str(prediction_id),
         "model_version_id": str(version.model_version_id),
         "weights_sha256": version.weights_sha256,
+        "block_frames": BLOCK_FRAMES,
         **source,
     }
     job = jobs.submit(session, principal, Kind.PREDICTION, spec, max_queued=max_queued)

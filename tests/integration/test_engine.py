@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -14,70 +13,19 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from service.domain.errors import InvalidInput, Unavailable
-from service.domain.jobs import Kind, State, Timers
+from service.domain.jobs import Kind, State
 from service.embedded import Embedded
-from service.settings import Settings
 from service.store import claims
-from service.store.objects import ObjectStore
 from service.usecases import jobs
 from tests.databases import Database, cloned
 from tests.job_bench import CLAIMANT, Bench
-from workers.claimed import Claimed, Means, Outcome
-from workers.heart import Heart, Identity
+from tests.slots import BATCH_SIZE, Slot
+from workers.claimed import Claimed, Outcome
 from workers.interrupts import DeadlinePassed, Draining, Lost
-from workers.runner_client import Graces, RunnerDied, RunnerError, RunnerProcess, Runners, RunnerStalled
-from workers.task import ROUNDS, House, JobEngine
+from workers.runner_client import RunnerDied, RunnerError, RunnerStalled
+from workers.task import ROUNDS
 
 pytestmark = pytest.mark.integration
-
-BATCH_SIZE = 4
-
-
-@dataclass
-class Slot:
-    """A worker whose bodies the test chooses."""
-
-    bench: Bench
-    engine: Engine
-    folder: Path
-    draining: bool = False
-    runners: Runners = field(default_factory=lambda: Runners(lambda: RunnerProcess(warm=False)))
-
-    def __post_init__(self) -> None:
-        self.objects = ObjectStore.from_url((self.folder / "objects").as_uri())
-        identity = Identity(CLAIMANT.worker_id, CLAIMANT.queues, BATCH_SIZE, {}, {})
-        self.heart = Heart(self.engine, identity, Timers(), draining=lambda: self.draining)
-        (self.folder / "scratch").mkdir()
-
-    def engine_of(
-        self,
-        body: Callable[[Claimed], Outcome] | None = None,
-        *,
-        batch: Callable[[list[Claimed]], list[Outcome | Exception]] | None = None,
-    ) -> JobEngine:
-        means = Means(
-            engine=self.engine,
-            heart=self.heart,
-            objects=self.objects,
-            runners=self.runners,
-            sandbox=_no_sandbox,
-            scratch=self.folder / "scratch",
-            graces=Graces(cancel_s=1, drain_s=1),
-            settings=Settings(),
-        )
-        house = House(
-            claimant=CLAIMANT,
-            batch_size=BATCH_SIZE,
-            bodies={Kind.SELFTEST: body} if body else {},
-            batch_bodies={Kind.ANALYSIS: batch} if batch else {},
-            draining=lambda: self.draining,
-        )
-        return JobEngine(means, house)
-
-    def run(self, job_id: UUID, body: Callable[[Claimed], Outcome]) -> int:
-        self.bench.age(100)
-        self.bench.dispatch()
-        return self.engine_of(body).handle(job_id)
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +45,6 @@ def slot(bench: Bench, tmp_path: Path) -> Iterator[Slot]:
     slot = Slot(bench, bench.database.engine("worker"), tmp_path)
     yield slot
     slot.runners.close()
-
-
-def _no_sandbox() -> object:
-    raise AssertionError("no test here decodes anything")
 
 
 def fine(_job: Claimed) -> Outcome:
@@ -243,7 +187,7 @@ def test_an_unknown_job_is_dropped(slot: Slot) -> None:
 
 def in_blocks(count: int, *, dies_at: int | None = None, log: list[int]) -> Callable[[Claimed], Outcome]:
     def body(job: Claimed) -> Outcome:
-        for block in job.missing_blocks(count):
+        for block in sorted(set(range(count)) - job.accepted_blocks()):
             if block == dies_at:
                 raise RunnerDied(-9)
             log.append(block)

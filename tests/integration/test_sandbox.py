@@ -317,15 +317,30 @@ def test_a_zip_is_read_member_by_member(sandbox: Sandbox, tmp_path: Path) -> Non
     assert frames[2].size_bytes == len(encoded(2, "TIFF"))
 
 
-def test_a_killer_in_a_zip_fails_alone(troubled: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [0, 7, 10, 12])
+def test_a_zip_is_read_from_any_member_on(sandbox: Sandbox, tmp_path: Path, start: int) -> None:
+    path = zip_of(tmp_path / "a.zip", {f"{n}.jpg": encoded(n) for n in range(10)})
+    told: list[int] = []
+    batches = sandbox.frames_from_zip(
+        path, SIZE, pack_path=tmp_path / "pack", batch=2, start=start, on_count=told.append
+    )
+    frames = [frame for batch in batches for frame in batch]
+    assert [(frame.ordinal, frame.name) for frame in frames] == [(n, f"{n}.jpg") for n in range(start, 10)]
+    assert set(told) == {10}
+    assert (tmp_path / "pack").read_bytes() == b"".join(encoded(n) for n in range(start, 10))
+
+
+@pytest.mark.parametrize("start", [0, 4, 5])
+def test_a_killer_in_a_zip_fails_alone(troubled: Sandbox, tmp_path: Path, start: int) -> None:
     members = {f"{n}.jpg": encoded(n) for n in range(10)} | {"5.jpg": b"CRASH"}
     path = zip_of(tmp_path / "a.zip", members)
     frames = [
         frame
-        for batch in troubled.frames_from_zip(path, SIZE, pack_path=tmp_path / "pack", batch=4)
+        for batch in troubled.frames_from_zip(path, SIZE, pack_path=tmp_path / "pack", batch=4, start=start)
         for frame in batch
     ]
-    assert codes([frame.result for frame in frames]) == ["", "", "", "", "", "decoder_died", "", "", "", ""]
+    expected = ["", "", "", "", "", "decoder_died", "", "", "", ""]
+    assert codes([frame.result for frame in frames]) == expected[start:]
     pack = (tmp_path / "pack").read_bytes()
     good = [frame for frame in frames if isinstance(frame.result, Decoded)]
     assert all(pack[f.offset : f.offset + f.length] == members[f.name] for f in good)
