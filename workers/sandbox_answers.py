@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from service.domain.frame_errors import FRAME_ERRORS
+
 Message = tuple[dict[str, Any], list[bytearray]]
 Request = tuple[dict[str, Any], Sequence[bytes]]
 
@@ -31,7 +33,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Refused:
-    """Why one frame is not read: a code of `models.imaging.decode` or `archive`, or one of the two here."""
+    """Why one frame is not read: a code of `service.domain.frame_errors`."""
 
     code: str
     message: str
@@ -104,6 +106,8 @@ def result(message: Message, size: int) -> Decoded | Refused | None:
     if header["type"] != "frame":
         return None
     if "error" in header:
+        if header["error"] not in FRAME_ERRORS:
+            raise ValueError("not a code of ours")
         return Refused(str(header["error"]), str(header["message"]))
     (pixels,) = buffers
     if len(pixels) != size * size * 3:

@@ -6,23 +6,10 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from service.domain.frame_errors import FRAME_ERRORS
 from service.store.tables.analyses import Finding
 from service.usecases import analyses
 from service.usecases.analyses import FrameView
-
-# Why a frame could not be read, in a sentence; the codes are those of the decoders.
-_REASONS = {
-    "animated": "More than one image in a file.",
-    "corrupt": "The image is damaged.",
-    "empty": "No bytes.",
-    "too_large": "More bytes than a frame may have.",
-    "too_many_pixels": "More pixels than a frame may have.",
-    "too_many_scans": "A JPEG with more scans than any camera writes.",
-    "truncated": "The file ends too early.",
-    "unknown_format": "Not a JPEG, PNG or TIFF.",
-    "unsupported_mode": "A colour mode, depth or compression that is not read.",
-}
-
 
 class CamBody(BaseModel):
     """Where the model looked: for positive findings.
@@ -111,4 +98,4 @@ def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
 
 
 def _error(code: str) -> FrameErrorBody:
-    return FrameErrorBody(code=code, detail=_REASONS.get(code, "The frame could not be read."))
+    return FrameErrorBody(code=code, detail=FRAME_ERRORS[code])

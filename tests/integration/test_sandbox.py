@@ -282,7 +282,8 @@ def test_required_isolation_is_required(hello: dict[str, Any]) -> None:
     [
         {"type": "frame"},
         {"type": "frame", "width": 1, "height": 1, "quality": {}},
-        {"type": "frame", "error": "x"},
+        {"type": "frame", "error": "corrupt"},
+        {"type": "frame", "error": "the name of a patient", "message": "m"},
         {},
         {"type": "done"},
     ],
