@@ -17,7 +17,7 @@ export class JobScreen {
   async open(api, id, signal) {
     this.#api = api;
     this.#id = id;
-    byId("job-log").replaceChildren();
+    empty();
     let job = null;
     let watched = false;
     for await (const news of follow(api, id, signal)) {
@@ -50,6 +50,13 @@ export class JobScreen {
       byId("job-cancel").disabled = false;
     }
   }
+}
+
+/** Of the job before: it must not stand there while this one is fetched. */
+function empty() {
+  tell(TEXT.loading);
+  for (const id of ["job-log", "job-facts", "job-error", "job-advice"]) byId(id).replaceChildren();
+  byId("job-cancel").hidden = byId("job-open").hidden = true;
 }
 
 const readingOf = ({ state, result }) =>

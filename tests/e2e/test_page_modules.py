@@ -156,6 +156,23 @@ def test_refused_key_in_the_middle_asks_again_and_goes_on_where_it_was(browser: 
     assert "Look for a damaged file" in text(browser, "job-advice")
 
 
+def test_a_job_that_does_not_come_shows_nothing_of_the_one_before(browser: Chrome, site: Site) -> None:
+    with_person(site)
+    job = {"id": "j", "state": "failed", "created_at": "2026-11-22T10:00:00Z"}
+    site.answer("jobs/j", job | {"error": {"code": "gave_up", "title": "It ended its worker.", "detail": ""}})
+    away = {"code": "database_unavailable", "title": "Away.", "detail": ""}
+    site.answer("jobs/k", away, status=503, Retry_After="60")
+    sign_in(browser, site)
+    wait_for(browser, "state", "No frames chosen")
+    browser.execute_script("location.hash = '#/jobs/j'")
+    wait_for(browser, "state", "The reading failed.")
+    browser.execute_script("location.hash = '#/jobs/k'")
+    wait_for(browser, "trouble", "The database is starting or away.")
+    shown = {name: text(browser, name) for name in ("state", "job-error", "job-advice", "job-facts")}
+    nothing = {"job-error": "", "job-advice": "", "job-facts": ""}
+    assert shown == {"state": "Opening the reading …"} | nothing
+
+
 def test_theme_follows_the_switch_and_is_kept(browser: Chrome, site: Site) -> None:
     browser.get(site.url)
     theme = "return document.documentElement.dataset.theme"
