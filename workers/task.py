@@ -8,7 +8,7 @@ A message only wakes it. Whatever a body raises is mapped here to what becomes o
 | Lost | nothing: the job is somebody else's |
 | Unavailable | queued with back-off, uncounted: the dependency is at fault |
 | RunnerDied, RunnerStalled, OSError, MemoryError | queued with back-off and a failure, in the end dead |
-| another ServiceError, RunnerError | failed with its code |
+| another ServiceError, RunnerError, SandboxRefused | failed with its code |
 | anything else | failed with `internal_error` |
 """
 
@@ -33,6 +33,7 @@ from workers.claimed import RETRY_S, Claimed, Means, Outcome, Settlement
 from workers.interrupts import Cancelled, DeadlinePassed, Draining, Interrupt, Lost
 from workers.place import place
 from workers.runner_client import InterruptedBy, RunnerClient, RunnerDied, RunnerError, RunnerStalled
+from workers.sandbox_client import SandboxRefused
 
 log = structlog.get_logger()
 
@@ -212,6 +213,9 @@ def commit(session: Session, claim: Claim, result: Settlement) -> bool:  # noqa:
             return claims.fail(session, claim, code="deadline", detail="The job took longer than it may.")
         case RunnerError() | ServiceError():
             return claims.fail(session, claim, code=result.code, detail=result.detail)
+        case SandboxRefused():  # a whole archive; its messages hold no names
+            said = str(result)
+            return claims.fail(session, claim, code=result.code, detail=f"{said[:1].upper()}{said[1:]}.")
         case RunnerDied() | RunnerStalled() | OSError() | MemoryError():
             delay_s = backoff_s(claim.failures + 1)
             return claims.count_failure(session, claim, delay_s=delay_s, detail=_why(result)) is not None

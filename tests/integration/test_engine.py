@@ -23,6 +23,7 @@ from tests.slots import BATCH_SIZE, Slot
 from workers.claimed import Claimed, Outcome
 from workers.interrupts import DeadlinePassed, Draining, Lost
 from workers.runner_client import RunnerDied, RunnerError, RunnerStalled
+from workers.sandbox_client import SandboxRefused
 from workers.task import ROUNDS
 
 pytestmark = pytest.mark.integration
@@ -68,6 +69,7 @@ ENDS: dict[str, tuple[Exception, str, str | None, int, int]] = {
     "disk full": (OSError(28, "No space left"), "queued", None, 1, 0),
     "memory": (MemoryError(), "queued", None, 1, 0),
     "refusal": (InvalidInput("No frames.", code="no_frames"), "failed", "no_frames", 0, 0),
+    "archive refused": (SandboxRefused("damaged_zip", "the end is missing"), "failed", "damaged_zip", 0, 0),
     "runner refused": (RunnerError("diverged", "It diverged."), "failed", "diverged", 0, 0),
     "mistake": (ZeroDivisionError(), "failed", "internal_error", 0, 0),
 }
