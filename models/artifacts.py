@@ -5,7 +5,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from models.backbones.build import UnknownBackbone
 from models.imaging.detector import build_detector
 from models.schema import JsonObject, SchemaError, bounded, decode, encode
 
@@ -224,19 +225,32 @@ def build_module(spec: ModelSpec, state: Mapping[str, torch.Tensor]) -> nn.Modul
     """Build the spec's module and load its weights strictly; in evaluation mode, on the CPU.
 
     Raises:
-        ArtifactRefused: `unknown_builder`, `builder_params` or `weights_mismatch`.
+        ArtifactRefused: `unknown_builder`, `unknown_backbone`, `builder_params` or `weights_mismatch`.
     """
     if spec.builder.name not in MODULE_BUILDERS:
-        raise ArtifactRefused("unknown_builder", "no such builder in this version")
+        raise unknown_builder(MODULE_BUILDERS)
     try:
         module = MODULE_BUILDERS[spec.builder.name](spec)
-    except (KeyError, TypeError, SchemaError) as error:
-        raise ArtifactRefused("builder_params", "the builder does not accept these parameters") from error
+    except UnknownBackbone as error:
+        raise ArtifactRefused(error.code, str(error)) from error
+    except SchemaError as error:
+        raise ArtifactRefused("builder_params", f"The builder refuses its parameters: {error}.") from error
+    except (KeyError, TypeError) as error:
+        raise ArtifactRefused("builder_params", "The builder does not accept these parameters.") from error
     try:
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ArtifactRefused("weights_mismatch", "the weights belong to another architecture") from error
     return module.eval()
+
+
+def unknown_builder(known: Iterable[str]) -> ArtifactRefused:
+    """The refusal of a spec whose builder is none of those that are known here."""
+    names = ", ".join(sorted(known))
+    return ArtifactRefused(
+        "unknown_builder",
+        f"The spec's builder is none of {names}: import one that is, or bring this worker up to date.",
+    )
 
 
 def _lesion_detector(spec: ModelSpec) -> nn.Module:

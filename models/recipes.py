@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from models.artifacts import Trained
+from models.artifacts import Trained, unknown_builder
 from models.imaging import recipe as lesion_detector
 from models.schema import JsonObject, json_schema
 from models.training import Interrupted
@@ -38,6 +38,34 @@ RECIPES: dict[str, Recipe] = {
         evaluate=lesion_detector.evaluate,
     ),
 }
+
+
+class UnknownRecipe(ValueError):
+    """No recipe of that name is registered here."""
+
+    code = "unknown_recipe"
+
+    def __init__(self) -> None:
+        known = ", ".join(sorted(RECIPES))
+        super().__init__(f"No such recipe here: name one of {known}, or bring this worker up to date.")
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name; raises UnknownRecipe."""
+    if name not in RECIPES:
+        raise UnknownRecipe
+    return RECIPES[name]
+
+
+def measuring(builder: str) -> Recipe:
+    """The recipe that measures what the builder makes: it has the builder's name.
+
+    Raises:
+        ArtifactRefused: `unknown_builder`.
+    """
+    if builder not in RECIPES:
+        raise unknown_builder(RECIPES)
+    return RECIPES[builder]
 
 
 def catalogue() -> list[dict[str, Any]]:

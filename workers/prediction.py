@@ -40,7 +40,7 @@ def _prediction_id(job: Claimed) -> UUID:
 def _model(job: Claimed) -> LocalModel:
     with job.session() as session:
         version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
-    return weights.fetch(version, job)
+    return weights.load(version, job)
 
 
 def _of_file(job: Claimed, model: LocalModel) -> int:

@@ -1,9 +1,14 @@
-"""What this worker's runner can train, and on what, for the table `worker`."""
+"""What this worker's runner can train, on what, and build, for the table `worker`."""
 
 from models import recipes
+from models.artifacts import MODULE_BUILDERS
 from models.backbones import build
 from workers.operations import Answer, Request
 
 
 def catalogue(_request: Request) -> Answer:
-    return {"backbones": build.catalogue(), "recipes": recipes.catalogue()}, ()
+    return {
+        "backbones": build.catalogue(),
+        "builders": sorted(MODULE_BUILDERS),
+        "recipes": recipes.catalogue(),
+    }, ()

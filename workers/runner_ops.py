@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models import devices
+from models import devices, recipes
 from models.artifacts import ModelSpec
 from models.events import CheckpointWritten, Event, Metric, Progress
 from models.imaging import cam
@@ -20,7 +20,6 @@ from models.imaging.datasets import FramesDataset
 from models.imaging.decode import Undecodable, decode_frame
 from models.imaging.predictor import Predictions, Predictor, load_predictor
 from models.imaging.preprocess import SquareMap, fit_square
-from models.recipes import RECIPES
 from models.synthetic.dataset import write_dataset_zip
 from models.synthetic.frames import draw_frames
 from models.training import Interrupted
@@ -28,6 +27,12 @@ from workers.operations import STOPPED, Answer, Header, Operation, Request
 
 RESIDENT_MODELS = 3
 SYNTHESIS_REPORT_EVERY = 16
+
+
+def load(request: Request) -> Answer:
+    """Have the model ready; refuses a spec or weights of which nothing can be built."""
+    _load(request.header)
+    return {}, ()
 
 
 def predict(request: Request) -> Answer:
@@ -66,7 +71,7 @@ def predict_dataset(request: Request) -> Answer:
 def train(request: Request) -> Answer:
     """Run a recipe to its end, or to the checkpoint that a drain asks for."""
     header = request.header
-    recipe = RECIPES[header["recipe"]]
+    recipe = recipes.find(header["recipe"])
     resume_from = header["resume_from"]
     outcome = recipe.run(
         Path(header["folder"]),
@@ -90,7 +95,7 @@ def evaluate(request: Request) -> Answer:
     header = request.header
     model = header["model"]
     spec = ModelSpec.from_json(model["spec"])
-    metrics = RECIPES[spec.builder.name].evaluate(
+    metrics = recipes.measuring(spec.builder.name).evaluate(
         Path(model["weights"]),
         model["sha256"],
         spec,
@@ -119,7 +124,8 @@ def synthesize(request: Request) -> Answer:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    operation.__name__: operation for operation in (predict, predict_dataset, train, evaluate, synthesize)
+    operation.__name__: operation
+    for operation in (load, predict, predict_dataset, train, evaluate, synthesize)
 }
 
 

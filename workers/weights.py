@@ -59,6 +59,17 @@ def fetch(weights: Weights, job: Claimed) -> LocalModel:
     return LocalModel(weights, path, job.settings.device)
 
 
+def load(weights: Weights, job: Claimed) -> LocalModel:
+    """As `fetch`, and the runner has built it: what follows may rely on every field of the spec.
+
+    An imported version is checked to the bottom only here, where the models are: what is wrong with it ends
+    the job with a code and a sentence of its own (`ArtifactRefused`).
+    """
+    model = fetch(weights, job)
+    job.runner.call("load", {"model": model.header()})
+    return model
+
+
 def _drop_least_used(folder: Path) -> None:
     by_use = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in by_use[KEPT_FILES:]:

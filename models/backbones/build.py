@@ -19,6 +19,16 @@ class Backbone(Protocol):
     def __call__(self, frames_BCHW: torch.Tensor) -> torch.Tensor: ...
 
 
+class UnknownBackbone(ValueError):
+    """No backbone of that name is registered here."""
+
+    code = "unknown_backbone"
+
+    def __init__(self) -> None:
+        known = ", ".join(sorted(BACKBONES))
+        super().__init__(f"No such backbone here: name one of {known}, or bring this worker up to date.")
+
+
 @dataclass(frozen=True)
 class ResNetParams:
     """Options of every residual network here."""
@@ -66,10 +76,12 @@ def build_backbone(name: str, params: Mapping[str, Any]) -> nn.Module:
     """Build a registered backbone with fresh weights; the result satisfies `Backbone`.
 
     Raises:
-        KeyError: the name is not registered.
+        UnknownBackbone: the name is not registered.
         SchemaError: `params` do not fit the backbone's declaration.
     """
-    entry = BACKBONES[name]
+    entry = BACKBONES.get(name)
+    if entry is None:
+        raise UnknownBackbone
     return entry.build(decode(entry.params, params))
 
 

@@ -61,6 +61,8 @@ def check_spec(spec: object, name: str) -> Mapping[str, Any]:
         faults.append("labels")
     elif "calibration" not in faults and not _calibrates(spec["calibration"], spec["labels"]):
         faults.append("calibration")
+    if "builder" not in faults and not isinstance(spec["builder"].get("name"), str):
+        faults.append("builder/name")
     if faults:
         raise InvalidInput(
             "The spec is not complete.",

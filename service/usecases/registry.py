@@ -17,7 +17,7 @@ from service.store import registry as store
 from service.store.files import NewFile
 from service.store.registry import ModelRow, Resolved, VersionRow
 from service.store.tables.registry import Promotion
-from service.usecases import datasets, jobs
+from service.usecases import datasets, jobs, workers
 from service.usecases.jobs import JobView
 
 _HISTORY = 10_000  # moves of one alias that a rollback looks back on
@@ -113,6 +113,7 @@ def import_version(
 ) -> VersionRow:
     """A version made elsewhere, from safetensors and a spec; it is nobody's champion until promoted."""
     checked = dict(check_spec(spec, name))
+    _require_buildable(session, checked["builder"])
     new = versions.NewVersion(
         name=name,
         spec=checked,
@@ -124,6 +125,15 @@ def import_version(
     made = versions.register(session, tenant_id=principal.tenant_id, new=new)
     _record(session, principal, made.model_version_id, action=audit.Action.CREATE, operation="models.import")
     return get_version(session, principal, name, made.version)
+
+
+def _require_buildable(session: Session, builder: Mapping[str, Any]) -> None:
+    """As deep as the door can look: whether the rest fits is told by the first job that loads the version."""
+    workers.require_known(session, "builders", builder["name"], "/spec/builder/name")
+    params = builder.get("params")
+    backbone = params.get("backbone") if isinstance(params, Mapping) else None
+    if isinstance(backbone, str):
+        workers.require_known(session, "backbones", backbone, "/spec/builder/params/backbone")
 
 
 def evaluate(

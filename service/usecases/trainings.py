@@ -7,7 +7,6 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service.domain.access import Principal
-from service.domain.errors import FieldError, InvalidInput
 from service.domain.jobs import Kind
 from service.usecases import datasets, jobs, workers
 from service.usecases.jobs import JobView
@@ -26,9 +25,9 @@ def submit(
 ) -> JobView:
     """`model_name` defaults to the recipe's; the recipe itself checks its parameters."""
     datasets.require_ready(session, dataset_id, "/dataset_id")
-    _refuse_unknown(recipe, workers.names(session, "recipes"), "/recipe")
+    workers.require_known(session, "recipes", recipe, "/recipe")
     if backbone is not None:
-        _refuse_unknown(backbone, workers.names(session, "backbones"), "/backbone")
+        workers.require_known(session, "backbones", backbone, "/backbone")
     spec = {
         "recipe": recipe,
         "dataset_id": str(dataset_id),
@@ -37,16 +36,6 @@ def submit(
         "model_name": model_name or recipe,
     }
     return jobs.submit(session, principal, Kind.TRAINING, spec, max_queued=max_queued)
-
-
-def _refuse_unknown(name: str, known: frozenset[str], pointer: str) -> None:
-    """While no worker is there to ask, the job finds out."""
-    if known and name not in known:
-        raise InvalidInput(
-            "No worker knows this.",
-            code="not_in_catalogue",
-            errors=[FieldError(pointer, f"one of: {', '.join(sorted(known))}")],
-        )
 
 
 def synthesize(

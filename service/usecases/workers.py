@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service.domain.access import Principal
+from service.domain.errors import FieldError, InvalidInput
 from service.store import workers as store
 from service.store.workers import WorkerInfo
 
@@ -21,8 +22,15 @@ def catalogue(session: Session, _principal: Principal, section: str) -> list[Map
     return [entry for _, entry in sorted(_entries(session, section).items())]
 
 
-def names(session: Session, section: str) -> frozenset[str]:
-    return frozenset(_entries(session, section))
+def require_known(session: Session, section: str, name: str, pointer: str) -> None:
+    """Refuse what no worker's catalogue has; while no worker is there to ask, the job finds out."""
+    known = _entries(session, section)
+    if known and name not in known:
+        raise InvalidInput(
+            "No worker knows this.",
+            code="not_in_catalogue",
+            errors=[FieldError(pointer, f"one of: {', '.join(sorted(known))}")],
+        )
 
 
 def _entries(session: Session, section: str) -> dict[str, Mapping[str, Any]]:

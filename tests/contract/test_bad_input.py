@@ -308,9 +308,16 @@ CASES = [
     imported(
         "a calibration without its slope",
         safetensors(),
-        spec("brought", calibration=dict.fromkeys(("bleeding", "polyp"), {"intercept": 0.0})),
+        spec("brought", calibration={"bleeding": {"intercept": 0.0}, "polyp": {"intercept": 0.0}}),
         "spec_invalid",
         "/spec/calibration",
+    ),
+    imported(
+        "a builder without a name",
+        safetensors(),
+        spec("brought", builder={"params": {}}),
+        "spec_invalid",
+        "/spec/builder/name",
     ),
     imported(
         "operating point that is none",

@@ -1,11 +1,14 @@
 """Models over HTTP: in, out, promoted, rolled back."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
 from service.domain.access import Role
-from service.domain.ids import SYSTEM_TENANT_ID
+from service.domain.ids import SYSTEM_TENANT_ID, new_id
+from service.store import workers
+from service.store.session import unit_of_work
 from tests.contract.conftest import import_model, safetensors, spec
 from tests.contract.images import picture
 
@@ -51,6 +54,48 @@ def test_export_gives_what_import_took(api, three):
     )
     assert again.status_code == 201
     assert again.json()["sha256"] == api.send("GET", f"/models/{three}/versions/3").json()["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("builder", "pointer", "known"),
+    [
+        ({"name": "unheard-of", "params": {}}, "/spec/builder/name", "lesion-detector"),
+        (
+            {"name": "lesion-detector", "params": {"backbone": "alexandria"}},
+            "/spec/builder/params/backbone",
+            "resnet18",
+        ),
+    ],
+)
+def test_what_no_living_worker_can_build_is_refused_at_the_door(api, builder, pointer, known):
+    with working(api, {"builders": ["lesion-detector"], "backbones": [{"name": "resnet18"}]}):
+        refused = bring(api, "unbuildable", builder)
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_in_catalogue")
+    assert refused.json()["errors"] == [{"pointer": pointer, "detail": f"one of: {known}"}]
+    assert bring(api, "unbuildable", builder).status_code == 201  # nobody there to ask: its first job tells
+
+
+def bring(api, name: str, builder: dict):
+    return api.send(
+        "POST",
+        f"/models/{name}/import",
+        files={"weights": ("w", safetensors())},
+        data={"spec": json.dumps(spec(name, builder=builder))},
+    )
+
+
+@contextmanager
+def working(api, catalogue: dict):
+    """While a worker with this catalogue beats."""
+    worker_id = new_id()
+    engine = api.database.engine("worker")
+    with unit_of_work(engine, tenant_id=None) as session:
+        workers.register(
+            session, worker_id, queues=["batch"], batch_size=1, state="idle", versions={}, catalogue=catalogue
+        )
+    yield
+    with unit_of_work(engine, tenant_id=None) as session:
+        workers.beat(session, worker_id, state="stopped")
 
 
 def test_promotions_are_kept_with_their_reasons_and_undone_step_by_step(api):

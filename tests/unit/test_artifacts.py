@@ -177,7 +177,7 @@ def build_state(label_count):
     [
         (Builder("unheard-of", {}), "unknown_builder"),
         (Builder("lesion-detector", {"backbone": "resnet10"}), "builder_params"),
-        (Builder("lesion-detector", {"backbone": "alexandria", "backbone_params": {}}), "builder_params"),
+        (Builder("lesion-detector", {"backbone": "alexandria", "backbone_params": {}}), "unknown_backbone"),
         (
             Builder("lesion-detector", {"backbone": "resnet10", "backbone_params": {"depth": 3}}),
             "builder_params",
@@ -190,6 +190,21 @@ def build_state(label_count):
 )
 def test_a_builder_that_does_not_fit_is_refused(builder, code):
     assert refusal(build_module, make_spec(builder=builder), build_state(2)) == code
+
+
+@pytest.mark.parametrize(
+    ("builder", "advice"),
+    [
+        (Builder("unheard-of", {}), "lesion-detector"),
+        (Builder("lesion-detector", {"backbone": "alexandria", "backbone_params": {}}), "resnet18"),
+        (Builder("lesion-detector", {"backbone": "resnet10", "backbone_params": {"width": 99}}), "/width"),
+    ],
+)
+def test_a_refusal_says_what_would_be_accepted_and_repeats_nothing(builder, advice):
+    with pytest.raises(ArtifactRefused) as refused:
+        build_module(make_spec(builder=builder), build_state(2))
+    assert advice in refused.value.message
+    assert not {"unheard-of", "alexandria", "99"} & set(refused.value.message.replace(":", " ").split())
 
 
 def test_weights_of_another_label_count_are_refused():
