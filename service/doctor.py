@@ -123,13 +123,13 @@ def _database(settings: Settings) -> str:
 
 def _schema(settings: Settings) -> str:
     from alembic.script import ScriptDirectory
-    from sqlalchemy import text
 
     from service import local
+    from service.store import health
 
     newest = ScriptDirectory(str(Path(__file__).parents[1] / "migrations")).get_current_head()
     with local.session(settings) as session:
-        current = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        current = health.revision(session)
     if current != newest:
         raise Wrong(f"at {current}, the code wants {newest}")
     return str(current)

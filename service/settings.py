@@ -54,7 +54,9 @@ class Settings(BaseSettings):
 
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(default=8400, description="Port the API listens on.")
-    root_path: str = Field(default="", description="Path prefix when a proxy strips one.")
+    root_path: str = Field(
+        default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Path prefix when a proxy strips one."
+    )
     api_threads: int = Field(default=16, description="Requests handled at once; also the connections kept.")
 
     worker_queues: str = Field(default="interactive,batch,train,ehr", description="Queues a worker serves.")

@@ -16,7 +16,8 @@ from service.api import bodies, overlays
 from service.api.creating import IdempotencyKey, Prefer, uploading
 from service.api.frame_bodies import FrameBody, frame_body
 from service.api.gate import Caller, GuardedRoute, needs
-from service.api.job_bodies import JOB_DONE, PREFIX, JobBody, job_answer, job_body
+from service.api.job_bodies import JOB_DONE, JobBody, job_answer, job_body
+from service.api.links import Link
 from service.api.multipart import Form, Rules, read_form
 from service.api.paging import Cursor, Limit, Page, number_cursor, page
 from service.api.problems import content, declared, parsed
@@ -127,7 +128,7 @@ async def create_analysis(
 def get_analysis(analysis_id: UUID, caller: Reader) -> AnalysisBody:
     """An analysis: its job, its model, and how much was found so far."""
     with caller.work() as session:
-        return _analysis_body(analyses.get(session, caller.principal, analysis_id))
+        return _analysis_body(caller.link, analyses.get(session, caller.principal, analysis_id))
 
 
 @router.get("/{analysis_id}/frames", response_model=Page[FrameBody], responses=declared(404, 422))
@@ -141,7 +142,7 @@ def list_frames(
     return page(
         found,
         limit,
-        item=lambda view: frame_body(analysis_id, view),
+        item=lambda view: frame_body(caller.link, analysis_id, view),
         cursor=lambda view: view.frame.ordinal,
     )
 
@@ -232,12 +233,12 @@ def _rules(limits: Limits) -> Rules:
     )
 
 
-def _analysis_body(view: AnalysisView) -> AnalysisBody:
+def _analysis_body(link: Link, view: AnalysisView) -> AnalysisBody:
     row = view.row
-    own = f"{PREFIX}/analyses/{row.id}"
+    own = link(f"/analyses/{row.id}")
     return AnalysisBody(
         id=row.id,
-        job=job_body(view.job),
+        job=job_body(link, view.job),
         model=ModelRefBody(
             name=row.model_name, version=row.model_version, id=row.model_version_id, sha256=row.weights_sha256
         ),
@@ -245,5 +246,5 @@ def _analysis_body(view: AnalysisView) -> AnalysisBody:
         created_at=row.created_at,
         frame_count=max(view.input_count, view.counts["frames"]),
         counts=CountsBody.model_validate(view.counts),
-        links={"self": own, "frames": f"{own}/frames", "job": f"{PREFIX}/jobs/{view.job.id}"},
+        links={"self": own, "frames": f"{own}/frames", "job": link(f"/jobs/{view.job.id}")},
     )

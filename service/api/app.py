@@ -25,7 +25,7 @@ from service.api import (
 from service.api.edge import Edge
 from service.api.gate import Context, Gate
 from service.api.hub import Hub
-from service.api.job_bodies import PREFIX
+from service.api.links import PREFIX
 from service.settings import Limits, Settings
 from service.store.objects import ObjectStore
 from service.usecases.keys import read_pepper
@@ -34,7 +34,7 @@ from service.usecases.quota import Quota
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Reads capsule endoscopy.
 Research use. Not for diagnosis.
-Every operation under /api/v1 needs a key: Authorization: Bearer ent_..."""
+Every operation of the API needs a key: Authorization: Bearer ent_..."""
 # Polling, health and the look-up of keys must find a connection while every route's thread holds one.
 SPARE_CONNECTIONS = 2
 
@@ -65,7 +65,6 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        root_path=settings.root_path,
         lifespan=_lifespan,
     )
     app.state.context = Context(

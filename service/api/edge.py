@@ -84,7 +84,8 @@ class _Visit:
         if message["type"] == "http.response.start":
             self._started = True
             self.status = message["status"]
-            _dress(MutableHeaders(scope=message), self._scope["path"], self.correlation_id)
+            path = self._scope["path"].removeprefix(self._scope.get("root_path", ""))
+            _dress(MutableHeaders(scope=message), path, self.correlation_id)
         await self._send(message)
 
     async def fail(self, error: Exception, receive: Receive) -> None:

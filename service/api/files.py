@@ -77,7 +77,7 @@ async def create_file(request: Request, caller: Uploader, _key: IdempotencyKey =
         def make(session: Session) -> Answer:
             stored = files.add(session, caller.principal, incoming.publish())
             uploads.keep()
-            return Answer(201, file_body(stored).model_dump(mode="json"), f"/api/v1/files/{stored.id}")
+            return Answer(201, file_body(stored).model_dump(mode="json"), caller.link(f"/files/{stored.id}"))
 
         return respond(
             await once_answered(request, caller, content=lambda: incoming.publish().sha256, make=make)

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from service.api.links import Link
 from service.domain.frame_errors import FRAME_ERRORS
 from service.store.tables.analyses import Finding
 from service.usecases import analyses
 from service.usecases.analyses import FrameView
+
 
 class CamBody(BaseModel):
     """Where the model looked: for positive findings.
@@ -56,9 +58,9 @@ class FrameBody(BaseModel):
     error: FrameErrorBody | None
 
 
-def frame_body(analysis_id: UUID, view: FrameView) -> FrameBody:
+def frame_body(link: Link, analysis_id: UUID, view: FrameView) -> FrameBody:
     frame = view.frame
-    base = f"/api/v1/analyses/{analysis_id}/frames/{frame.ordinal}"
+    base = link(f"/analyses/{analysis_id}/frames/{frame.ordinal}")
     return FrameBody(
         ordinal=frame.ordinal,
         name=frame.name,

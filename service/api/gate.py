@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from service.api.bodies import BoundedRequest
 from service.api.hub import Hub
+from service.api.links import PREFIX
 from service.domain.access import Permission, Principal
 from service.domain.errors import Forbidden, Unauthenticated
 from service.settings import Limits, Settings
@@ -82,6 +83,10 @@ class Caller:
 
     principal: Principal
     context: Context
+
+    def link(self, path: str) -> str:
+        """A path of the API as the client reaches it: a proxy may have stripped a prefix."""
+        return f"{self.context.settings.root_path}{PREFIX}{path}"
 
     def work(self) -> AbstractContextManager[Session]:
         """One transaction. It is committed when the block ends, so before the answer is sent.

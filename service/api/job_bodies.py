@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from service.api import frame_bodies
 from service.api.creating import once_answered, respond, wait_s
 from service.api.gate import Caller
+from service.api.links import Link
 from service.api.problems import Responses
 from service.domain.access import Permission
 from service.domain.jobs import FINAL, INTERACTIVE_FRAMES, Kind, Queue, State
@@ -21,7 +22,6 @@ from service.usecases import analyses, jobs
 from service.usecases.idempotency import Answer
 from service.usecases.jobs import JobView
 
-PREFIX = "/api/v1"
 ShownState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -60,17 +60,17 @@ class JobBody(BaseModel):
 JOB_DONE: Responses = {200: {"model": JobBody}}
 
 
-def job_body(view: JobView) -> JobBody:
+def job_body(link: Link, view: JobView) -> JobBody:
     """The stored result only: no patient's data."""
     result = None if view.result is None else _result(view.kind, view.result)
     return JobBody.model_validate(
-        {**vars(view), "result": result, "links": _links(view)}, from_attributes=True
+        {**vars(view), "result": result, "links": _links(link, view)}, from_attributes=True
     )
 
 
 def job_with_frames(session: Session, caller: Caller, view: JobView) -> JobBody:
     """For those who may see frames, a small analysis carries its findings at once."""
-    body = job_body(view)
+    body = job_body(caller.link, view)
     is_read = view.kind == Kind.ANALYSIS and view.state == State.SUCCEEDED and view.result is not None
     if not is_read or not caller.principal.may(Permission.FRAMES_READ) or body.result is None:
         return body
@@ -78,7 +78,9 @@ def job_with_frames(session: Session, caller: Caller, view: JobView) -> JobBody:
         return body
     analysis_id = UUID(view.spec["analysis_id"])
     found = analyses.frames(session, caller.principal, analysis_id, limit=INTERACTIVE_FRAMES, after=None)
-    frames = [frame_bodies.frame_body(analysis_id, frame).model_dump(mode="json") for frame in found]
+    frames = [
+        frame_bodies.frame_body(caller.link, analysis_id, frame).model_dump(mode="json") for frame in found
+    ]
     return body.model_copy(update={"result": body.result | {"frames": frames}})
 
 
@@ -89,7 +91,8 @@ async def job_answer(
 
     def made(session: Session) -> Answer:
         view = make(session)
-        return Answer(202, job_body(view).model_dump(mode="json"), f"{PREFIX}/jobs/{view.id}")
+        body = job_body(caller.link, view)
+        return Answer(202, body.model_dump(mode="json"), body.links["self"])
 
     answer = await once_answered(request, caller, content=content, make=made)
     return await waited(request, caller, answer)
@@ -121,16 +124,16 @@ def _result(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _links(view: JobView) -> dict[str, str]:
-    own = f"{PREFIX}/jobs/{view.id}"
+def _links(link: Link, view: JobView) -> dict[str, str]:
+    own = link(f"/jobs/{view.id}")
     links = {"self": own, "events": f"{own}/events", "metrics": f"{own}/metrics"}
     if view.state not in FINAL:
         links["cancel"] = f"{own}/cancel"
     if view.state in (State.FAILED, State.CANCELLED):
         links["retry"] = f"{own}/retry"
     if view.retry_of is not None:
-        links["retry_of"] = f"{PREFIX}/jobs/{view.retry_of}"
+        links["retry_of"] = link(f"/jobs/{view.retry_of}")
     for kind, noun in (("analysis", "analyses"), ("prediction", "predictions"), ("dataset", "datasets")):
         if view.kind == kind:
-            links[kind] = f"{PREFIX}/{noun}/{view.spec[f'{kind}_id']}"
+            links[kind] = link(f"/{noun}/{view.spec[f'{kind}_id']}")
     return links

@@ -17,7 +17,7 @@ from service.api.creating import IdempotencyKey, Prefer
 from service.api.gate import Caller, GuardedRoute, needs
 from service.api.hub import Watch
 from service.api.job_bodies import JOB_DONE, JobBody, ShownState, job_answer, job_body, job_with_frames
-from service.api.paging import Cursor, Limit, Page, number_cursor
+from service.api.paging import Cursor, Limit, Page, number_cursor, page, uuid_cursor
 from service.api.problems import content, declared
 from service.domain.access import Permission
 from service.domain.errors import FieldError, InvalidInput
@@ -93,16 +93,17 @@ def list_jobs(
     state: Annotated[ShownState | None, Query()] = None,
 ) -> Page[JobBody]:
     """One's own jobs, newest first; those of the whole tenant for operators."""
+    before_id = uuid_cursor(cursor)
     with caller.work() as session:
-        found, following = jobs.list_jobs(
+        found = jobs.list_jobs(
             session,
             caller.principal,
-            limit=limit,
-            cursor=cursor,
+            limit=limit + 1,
+            before_id=before_id,
             kind=kind,
             state=None if state is None else State(state),
         )
-    return Page(items=[job_body(view) for view in found], next_cursor=following)
+    return page(found, limit, item=lambda view: job_body(caller.link, view), cursor=lambda view: view.id)
 
 
 @router.get("/{job_id}", response_model=JobBody, responses=declared(404, 422))
@@ -116,7 +117,7 @@ def get_job(job_id: UUID, caller: Owner) -> JobBody:
 def cancel_job(job_id: UUID, caller: Owner) -> JobBody:
     """Ask for the end of a job and its parts; asking twice is asking once."""
     with caller.work() as session:
-        return job_body(jobs.cancel(session, caller.principal, job_id))
+        return job_body(caller.link, jobs.cancel(session, caller.principal, job_id))
 
 
 @router.post(
@@ -161,7 +162,7 @@ async def follow_job(
 
     The stream ends after ten minutes without `end`: come again with the last id.
     """
-    after = number_cursor(last_event_id) or 0
+    after = number_cursor(last_event_id, pointer="/header/last-event-id") or 0
     await run_in_threadpool(_look, caller, job_id)
     return StreamingResponse(_events(caller, job_id, after), media_type="text/event-stream")
 

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from service.api import bodies
 from service.api.creating import IdempotencyKey, Prefer, once_answered, respond, uploading
 from service.api.gate import Caller, GuardedRoute, needs
-from service.api.job_bodies import JOB_DONE, PREFIX, JobBody, job_answer
+from service.api.job_bodies import JOB_DONE, JobBody, job_answer
+from service.api.links import Link
 from service.api.multipart import Rules, read_form
 from service.api.paging import Cursor, Limit, Page, name_cursor, number_cursor, page
 from service.api.problems import Responses, declared
@@ -157,21 +158,21 @@ def list_models(caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> Pag
     after = name_cursor(cursor)
     with caller.work() as session:
         found = registry.list_models(session, caller.principal, limit=limit + 1, after=after)
-    return page(found, limit, item=_model, cursor=lambda view: view.row.name)
+    return page(found, limit, item=lambda view: _model(caller.link, view), cursor=lambda view: view.row.name)
 
 
 @router.get("/{name}", response_model=ModelBody, responses=declared(404, 422))
 def get_model(name: Name, caller: Reader) -> ModelBody:
     """A model with all its versions, newest first."""
     with caller.work() as session:
-        return _model(registry.get_model(session, caller.principal, name))
+        return _model(caller.link, registry.get_model(session, caller.principal, name))
 
 
 @router.get("/{name}/versions/{version}", response_model=VersionBody, responses=declared(404, 422))
 def get_version(name: Name, version: Version, caller: Reader) -> VersionBody:
     """One version; it never changes."""
     with caller.work() as session:
-        return _version(registry.get_version(session, caller.principal, name, version))
+        return _version(caller.link, registry.get_version(session, caller.principal, name, version))
 
 
 @router.get("/{name}/versions/{version}/card", response_model=CardBody, responses=declared(404, 422))
@@ -181,7 +182,7 @@ def get_card(name: Name, version: Version, caller: Reader) -> CardBody:
         row = registry.get_version(session, caller.principal, name, version)
         model = registry.get_model(session, caller.principal, name)
     return CardBody(
-        version=_version(row),
+        version=_version(caller.link, row),
         spec=row.spec,
         code_version=row.code_version,
         dataset_id=row.dataset_id,
@@ -304,8 +305,8 @@ async def import_version(
         def make(session: Session) -> Answer:
             row = registry.import_version(session, caller.principal, name, weights=weights, spec=spec)
             uploads.keep()
-            location = f"{PREFIX}/models/{row.name}/versions/{row.version}"
-            return Answer(201, _version(row).model_dump(mode="json"), location)
+            made = _version(caller.link, row)
+            return Answer(201, made.model_dump(mode="json"), made.links["self"])
 
         answer = await once_answered(request, caller, content=lambda: form.sha256([weights]), make=make)
         return respond(answer)
@@ -356,18 +357,18 @@ def list_promotions(
     return page(found, limit, item=_promotion, cursor=lambda move: move.id)
 
 
-def _model(view: ModelView) -> ModelBody:
+def _model(link: Link, view: ModelView) -> ModelBody:
     return ModelBody(
         name=view.row.name,
-        versions=[_version(version) for version in view.versions],
+        versions=[_version(link, version) for version in view.versions],
         aliases=dict(view.aliases),
         created_at=view.row.created_at,
     )
 
 
-def _version(row: VersionRow) -> VersionBody:
+def _version(link: Link, row: VersionRow) -> VersionBody:
     spec = row.spec
-    own = f"{PREFIX}/models/{row.name}/versions/{row.version}"
+    own = link(f"/models/{row.name}/versions/{row.version}")
     return VersionBody.model_validate(
         {
             **{field: spec[field] for field in ("labels", "operating_points", "default_operating_point")},

@@ -15,6 +15,7 @@ Item = TypeVar("Item")
 Limit = Annotated[int, Query(ge=1, le=200, description="Items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]
 _LARGEST = 2**63 - 1
+_POINTER = "/query/cursor"
 
 
 class Page(BaseModel, Generic[Item]):
@@ -38,11 +39,11 @@ def uuid_cursor(cursor: str | None) -> UUID | None:
         raise _not_ours() from None
 
 
-def number_cursor(cursor: str | None) -> int | None:
+def number_cursor(cursor: str | None, *, pointer: str = _POINTER) -> int | None:
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdigit()) or int(cursor) > _LARGEST:
-        raise _not_ours()
+        raise _not_ours(pointer)
     return int(cursor)
 
 
@@ -52,9 +53,9 @@ def name_cursor(cursor: str | None) -> str | None:
     return cursor
 
 
-def _not_ours() -> InvalidInput:
+def _not_ours(pointer: str = _POINTER) -> InvalidInput:
     return InvalidInput(
         "The cursor is not one of ours.",
         code="invalid_cursor",
-        errors=[FieldError("/query/cursor", "send next_cursor of a page as it came")],
+        errors=[FieldError(pointer, "send it as it came from us")],
     )

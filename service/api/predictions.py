@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from service.api.creating import IdempotencyKey, Prefer
 from service.api.gate import Caller, GuardedRoute, needs
-from service.api.job_bodies import JOB_DONE, PREFIX, JobBody, job_answer, job_body
+from service.api.job_bodies import JOB_DONE, JobBody, job_answer, job_body
 from service.api.paging import Cursor, Limit, Page, number_cursor, page
 from service.api.problems import declared
 from service.domain.access import Permission
@@ -84,10 +84,10 @@ def get_prediction(prediction_id: UUID, caller: Predictor) -> PredictionBody:
     """One's own prediction and its job."""
     with caller.work() as session:
         found = predictions.get(session, caller.principal, prediction_id)
-    seen, own = found.prediction, f"{PREFIX}/predictions/{prediction_id}"
+    seen, own = found.prediction, caller.link(f"/predictions/{prediction_id}")
     return PredictionBody(
         id=seen.id,
-        job=job_body(found.job),
+        job=job_body(caller.link, found.job),
         model={
             "name": seen.model_name,
             "version": seen.model_version,
@@ -97,7 +97,7 @@ def get_prediction(prediction_id: UUID, caller: Predictor) -> PredictionBody:
         file_id=seen.file_id,
         dataset_id=seen.dataset_id,
         created_at=seen.created_at,
-        links={"self": own, "rows": f"{own}/rows", "job": f"{PREFIX}/jobs/{seen.job_id}"},
+        links={"self": own, "rows": f"{own}/rows", "job": caller.link(f"/jobs/{seen.job_id}")},
     )
 
 

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import connections, logs
 from service.api.app import SPARE_CONNECTIONS, create_app
+from service.api.gate import Context
 from service.settings import Limits, Settings
 
 HEAD_BYTES = 64 << 10  # of a request line and headers, before the application sees them and says 431
@@ -67,8 +68,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def config(app: FastAPI, **place: Any) -> uvicorn.Config:
     """How the application is served, wherever: on a port of the settings, or on a socket of a test's."""
+    context: Context = app.state.context
     return uvicorn.Config(
         app,
+        root_path=context.settings.root_path,
         http=BoundedProtocol,
         ws="none",
         lifespan="on",

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service.domain.access import Permission, Principal
-from service.domain.errors import Forbidden, InvalidInput, InvalidTransition, NotFound, RateLimited
+from service.domain.errors import Forbidden, InvalidTransition, NotFound, RateLimited
 from service.domain.ids import new_id
 from service.domain.jobs import FINAL, KINDS, Kind, Queue, State
 from service.domain.messages import MESSAGES
@@ -121,23 +121,22 @@ def list_jobs(
     principal: Principal,
     *,
     limit: int,
-    cursor: str | None = None,
+    before_id: UUID | None = None,
     kind: Kind | None = None,
     state: State | None = None,
-) -> tuple[list[JobView], str | None]:
-    """Newest first; the cursor is the last id seen."""
+) -> list[JobView]:
+    """Newest first, those older than `before_id`."""
     stored_as = [own for own, shown in SHOWN_AS.items() if shown == state]
     rows = store.page(
         session,
         principal.tenant_id,
-        limit=limit + 1,
-        before=_parse_cursor(cursor),
+        limit=limit,
+        before=before_id,
         owner=_owner(principal),
         kind=kind,
         states=None if state is None else [state, *stored_as],
     )
-    more = len(rows) > limit
-    return [view(row) for row in rows[:limit]], str(rows[limit - 1].id) if more else None
+    return [view(row) for row in rows]
 
 
 def cancel(session: Session, principal: Principal, job_id: UUID) -> JobView:
@@ -217,13 +216,6 @@ def _owner(principal: Principal) -> UUID | None:
     if principal.may(Permission.JOBS_OWN):
         return principal.id
     raise Forbidden("Your roles do not allow this.")
-
-
-def _parse_cursor(cursor: str | None) -> UUID | None:
-    try:
-        return None if cursor is None else UUID(cursor)
-    except ValueError:
-        raise InvalidInput("The cursor is not one of ours.", code="invalid_cursor") from None
 
 
 def _progress(job: store.Job) -> ProgressView:

@@ -111,11 +111,17 @@ def log_lines() -> io.StringIO:
 
 @pytest.fixture(scope="session")
 def api_factory(servers, log_lines, tmp_path_factory) -> Callable[[Database], Iterator[Api]]:
-    def build(database: Database, **limits) -> Iterator[Api]:
+    def build(database: Database, *, root_path: str = "", **limits) -> Iterator[Api]:
         folder: Path = tmp_path_factory.mktemp("api")
         pepper = folder / "pepper"
         pepper.write_text(secrets.token_urlsafe(32))
-        settings = Settings(home=folder, key_pepper_file=pepper, api_threads=4, allow_fault_injection=False)
+        settings = Settings(
+            home=folder,
+            key_pepper_file=pepper,
+            api_threads=4,
+            allow_fault_injection=False,
+            root_path=root_path,
+        )
         objects = ObjectStore.from_url((folder / "objects").as_uri())
         app = create_app(settings, database.engine("api"), objects, limits=Limits(**limits))
         with serving(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
