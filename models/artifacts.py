@@ -69,6 +69,8 @@ class InputContract:
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
 
     def __post_init__(self) -> None:
+        if self.value_range != (0.0, 255.0):
+            raise SchemaError("/value_range", "must be 0 to 255: frames are read as bytes")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise SchemaError("/std", "mean and std need one value per channel, std above zero")
 

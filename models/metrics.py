@@ -244,24 +244,5 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(outcome))
 
 
-def macro_one_vs_rest_auc(
-    classes_N: npt.NDArray[np.integer], scores_NK: npt.NDArray[np.floating]
-) -> float | None:
-    """Unweighted mean of each class's AUC against all others; None if a class is absent or the only one."""
-    areas = [
-        auc((classes_N == index).astype(np.int8), scores_NK[:, index]) for index in range(scores_NK.shape[1])
-    ]
-    defined = [area for area in areas if area is not None]
-    return float(np.mean(defined)) if areas and len(defined) == len(areas) else None
-
-
-def balanced_accuracy(
-    classes_N: npt.NDArray[np.integer], predicted_N: npt.NDArray[np.integer]
-) -> float | None:
-    """Mean recall over the classes that occur; None for no samples."""
-    recalls = [float(np.mean(predicted_N[classes_N == name] == name)) for name in np.unique(classes_N)]
-    return float(np.mean(recalls)) if recalls else None
-
-
 def _ratio(numerator: Array, denominator: Array, *, empty: float = np.nan) -> Array:
     return np.divide(numerator, denominator, out=np.full_like(numerator, empty), where=denominator > 0)

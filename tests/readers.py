@@ -1,7 +1,8 @@
 """A lesion detector with drawn weights, registered and promoted: for tests of what is around it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,22 @@ def make_reader(
 
 
 def reader_spec(
-    backbone: str = "resnet10", params: Mapping[str, Any] = SMALL, *, size_px: int = 64
+    backbone: str = "resnet10",
+    params: Mapping[str, Any] = SMALL,
+    *,
+    size_px: int = 64,
+    labels: Sequence[str] = LABELS,
+    **changes: Any,
 ) -> ModelSpec:
-    return ModelSpec(
+    """The spec of such a reader; `changes` replace whole fields."""
+    spec = ModelSpec(
         name=NAME,
         task="image-multilabel",
         builder=Builder("lesion-detector", {"backbone": backbone, "backbone_params": dict(params)}),
         input=InputContract(size_px=size_px, channels=3, resize_kernel=KERNEL),
-        labels=tuple(Label(name, "enteron", name, name, "none") for name in LABELS),
-        calibration={name: Calibration() for name in LABELS},
-        operating_points={"balanced": dict.fromkeys(LABELS, 0.5)},
+        labels=tuple(Label(name, "enteron", name, name, "none") for name in labels),
+        calibration={name: Calibration() for name in labels},
+        operating_points={"balanced": dict.fromkeys(labels, 0.5)},
         default_operating_point="balanced",
         intended_use="Tests.",
         limitations="Its weights are drawn, not learnt.",
@@ -54,6 +61,7 @@ def reader_spec(
         code_version="test",
         seed=0,
     )
+    return replace(spec, **changes)
 
 
 def _detector(backbone: str, params: Mapping[str, Any]) -> LesionDetector:

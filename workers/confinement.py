@@ -13,7 +13,6 @@ import resource
 import signal
 import struct
 import time
-from dataclasses import dataclass
 
 MEMORY_LIMIT_BYTES = 2 << 30
 DESCRIPTOR_LIMIT = 64
@@ -35,19 +34,6 @@ _FORBIDDEN = {
     "x86_64": (0xC000003E, (41, 53, 42, 59, 322, 101, 62, 310, 311, 425, 434, 57, 58)),
     "aarch64": (0xC00000B7, (198, 199, 203, 221, 281, 117, 129, 270, 271, 425, 434)),
 }
-
-
-@dataclass(frozen=True)
-class Confinement:
-    """Which layers the kernel granted."""
-
-    namespace: bool
-    seccomp: bool
-
-    @property
-    def has_no_network(self) -> bool:
-        """Whether the child cannot reach the network."""
-        return self.namespace or self.seccomp
 
 
 class _Program(ctypes.Structure):

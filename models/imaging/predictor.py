@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.artifacts import ModelSpec, build_module, load_weights
+from models.artifacts import ArtifactRefused, ModelSpec, build_module, load_weights
 from models.devices import autocast, place
 from models.imaging.detector import DetectorOutput
+from models.imaging.preprocess import KERNEL
 
 Float32 = npt.NDArray[np.float32]
+CHANNELS = 3  # what is decoded: RGB
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,13 @@ def load_predictor(
         dtype: "float32" or "bfloat16" instead of the spec's, which then no longer promises equal bytes.
 
     Raises:
-        ArtifactRefused: see `models.artifacts.load_weights` and `build_module`.
+        ArtifactRefused: `input_contract`, or see `models.artifacts.load_weights` and `build_module`.
     """
+    if spec.input.channels != CHANNELS or spec.input.resize_kernel != KERNEL:
+        raise ArtifactRefused(
+            "input_contract",
+            f"It needs other input than this worker prepares: RGB frames, resized by {KERNEL}.",
+        )
     module = build_module(spec, load_weights(weights, sha256))
     used = spec if dtype is None else replace(spec, dtype=dtype)
     return Predictor(module, used, device=device, batch_size=batch_size)

@@ -47,11 +47,6 @@ class SquareMap:
         right, bottom = self.point_to_frame(x + w, y + h)
         return left, top, right - left, bottom - top
 
-    def point_to_square(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the frame in pixels of the square."""
-        left, top = self.pad_px
-        return (x + left) / self.scale, (y + top) / self.scale
-
 
 def fit_square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Pad a frame with black to a centred square and resize it.

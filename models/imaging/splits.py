@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SIDES = ("train", "tune", "test")
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.6, "tune": 0.2, "test": 0.2}
 
 ProblemCode = Literal["group_crosses", "identical_frame_crosses", "label_absent", "no_disjoint_split"]

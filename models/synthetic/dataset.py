@@ -1,14 +1,14 @@
-"""Drawn frames as a labelled data set on disk, and as a sheet for people."""
+"""Drawn frames as a labelled data set on disk."""
 
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from models.synthetic.frames import LABELS, SyntheticFrame
 
@@ -55,41 +55,3 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     member = zipfile.ZipInfo(name, date_time=_EPOCH)
     member.external_attr = 0o644 << 16
     archive.writestr(member, content)
-
-
-def contact_sheet(
-    frames: Sequence[SyntheticFrame], columns: int, *, outline: bool = False
-) -> NDArray[np.uint8]:
-    """Lay frames out in rows with their labels written under each.
-
-    Args:
-        frames: At least one frame, all of one size.
-        columns: Frames per row.
-        outline: Also draw the border of every mask in white.
-
-    Returns:
-        uint8 [rows * (size + caption), columns * size, 3], RGB.
-    """
-    size = frames[0].rgb.shape[0]
-    caption = max(14, size // 14)
-    font = ImageFont.load_default(size=caption * 0.8)
-    rows = -(-len(frames) // columns)
-    sheet = Image.new("RGB", (columns * size, rows * (size + caption)))
-    pen = ImageDraw.Draw(sheet)
-    for position, frame in enumerate(frames):
-        left, top = position % columns * size, position // columns * (size + caption)
-        sheet.paste(Image.fromarray(_outlined(frame) if outline else frame.rgb), (left, top))
-        text = " + ".join(label for label in LABELS if frame.labels[label]) or "normal"
-        pen.text((left + size / 2, top + size), text, fill=(230, 230, 230), font=font, anchor="ma")
-    return np.asarray(sheet, dtype=np.uint8)
-
-
-def _outlined(frame: SyntheticFrame) -> NDArray[np.uint8]:
-    """Copy a frame with the one-pixel inner border of its masks in white."""
-    rgb = frame.rgb.copy()
-    for mask in frame.masks.values():
-        inner = mask.copy()
-        for shift, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
-            inner &= np.roll(mask, shift, axis=axis)
-        rgb[mask & ~inner] = 255
-    return rgb

@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import json
 import struct
@@ -12,9 +11,7 @@ from models import artifacts
 from models.artifacts import (
     ArtifactRefused,
     Builder,
-    Calibration,
     InputContract,
-    Label,
     ModelSpec,
     build_module,
     check_safetensors,
@@ -23,27 +20,11 @@ from models.artifacts import (
     save_weights,
 )
 from models.schema import SchemaError, encode
+from tests.readers import reader_spec
 
 
-def make_spec(labels=("polyp", "bleeding"), **changes):
-    spec = ModelSpec(
-        name="demo",
-        task="image-multilabel",
-        builder=Builder("lesion-detector", {"backbone": "resnet10", "backbone_params": {"width": 0.125}}),
-        input=InputContract(size_px=64, channels=3, resize_kernel="area"),
-        labels=tuple(Label(name, "enteron", name.upper(), name, "synthetic") for name in labels),
-        calibration={name: Calibration() for name in labels},
-        operating_points={"balanced": dict.fromkeys(labels, 0.5)},
-        default_operating_point="balanced",
-        intended_use="research",
-        limitations="synthetic frames only",
-        licence="CC-BY-4.0",
-        paper="arXiv 1912.04643",
-        dataset_fingerprint="00",
-        code_version="0",
-        seed=0,
-    )
-    return dataclasses.replace(spec, **changes)
+def make_spec(**changes):
+    return reader_spec(labels=("polyp", "bleeding"), **changes)
 
 
 def safetensors_file(header, body=b""):
@@ -91,6 +72,11 @@ def test_a_wrong_spec_is_refused_where_it_is_wrong(change, pointer):
 @pytest.mark.parametrize("text", ["", "[", b"\xff", '{"a": 1, "a": 2}', "[" * 100_000])
 def test_a_spec_that_is_not_json_is_refused(text):
     assert refusal(ModelSpec.from_json, text) == "spec_not_json"
+
+
+def test_an_input_contract_of_another_range_is_refused():
+    with pytest.raises(SchemaError, match="value_range"):
+        InputContract(size_px=64, channels=3, resize_kernel="area", value_range=(0.0, 1.0))
 
 
 def test_an_input_contract_needs_constants_for_every_channel():

@@ -4,34 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from models.artifacts import Builder, Calibration, InputContract, Label, ModelSpec, save_weights
+from models.artifacts import ArtifactRefused, Calibration, InputContract, save_weights
 from models.imaging.detector import build_detector
 from models.imaging.predictor import Predictor, load_predictor
+from models.imaging.preprocess import KERNEL
+from tests.readers import reader_spec
 
-PARAMS = {"backbone": "resnet10", "backbone_params": {"width": 0.125}}
-SPEC = ModelSpec(
-    name="demo",
-    task="image-multilabel",
-    builder=Builder("lesion-detector", PARAMS),
-    input=InputContract(size_px=64, channels=3, resize_kernel="area"),
-    labels=tuple(Label(name, "enteron", name, name, "none") for name in ("polyp", "bleeding")),
+SPEC = reader_spec(
+    labels=("polyp", "bleeding"),
     calibration={"polyp": Calibration(2.0, -1.0), "bleeding": Calibration()},
     operating_points={"balanced": {"polyp": 0.5, "bleeding": 0.5}, "all": {"polyp": 0.0, "bleeding": 0.0}},
-    default_operating_point="balanced",
-    intended_use="",
-    limitations="",
-    licence="",
-    paper="",
-    dataset_fingerprint="",
-    code_version="",
-    seed=0,
 )
 
 
 @pytest.fixture(scope="module")
 def detector():
     torch.manual_seed(0)
-    return build_detector(**PARAMS, label_count=2).eval()
+    return build_detector(**SPEC.builder.params, label_count=2).eval()
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +108,19 @@ def test_a_predictor_is_loaded_from_the_files_of_a_version(detector, frames, tmp
     expected = Predictor(detector, SPEC).predict(frames)
     answer = load_predictor(SPEC, path, sha256).predict(frames)
     np.testing.assert_array_equal(answer.scores_BK, expected.scores_BK)
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        InputContract(size_px=64, channels=3, resize_kernel="torch-nearest/1"),
+        InputContract(size_px=64, channels=1, resize_kernel=KERNEL, mean=(0.5,), std=(0.25,)),
+    ],
+    ids=["resized otherwise", "grey"],
+)
+def test_a_version_trained_on_other_input_is_refused(detector, tmp_path, contract):
+    path = tmp_path / "weights.safetensors"
+    sha256 = save_weights(detector, path)
+    with pytest.raises(ArtifactRefused) as refused:
+        load_predictor(dataclasses.replace(SPEC, input=contract), path, sha256)
+    assert refused.value.code == "input_contract"

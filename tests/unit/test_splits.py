@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from models.imaging.splits import (
     DEFAULT_FRACTIONS,
-    SIDES,
     SplitImpossible,
     SplitProblem,
     audit_split,
@@ -41,7 +40,7 @@ def test_every_group_is_on_one_side_and_no_side_is_empty(
         return
     sides = split_groups(groups, labels, seed=seed)
     assert all(len(set(sides[groups == group])) == 1 for group in set(groups))
-    assert set(sides) == set(SIDES)
+    assert set(sides) == set(DEFAULT_FRACTIONS)
     assert np.array_equal(sides, split_groups(groups, labels, seed=seed))
 
 

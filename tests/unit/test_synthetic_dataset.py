@@ -7,11 +7,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from models.synthetic.dataset import contact_sheet, write_dataset_zip
-from models.synthetic.frames import LABELS, draw_frame, draw_frames
+from models.synthetic.dataset import write_dataset_zip
+from models.synthetic.frames import LABELS, draw_frames
 
 SIZE = 64
 
@@ -67,21 +66,3 @@ def test_frames_are_drawn_only_as_they_are_written(tmp_path: Path) -> None:
         tmp_path / "frames.zip", counted(), report=lambda n: written_when_taken.append((n, taken))
     )
     assert written_when_taken == [(1, 1), (2, 2), (3, 3), (4, 4)]
-
-
-@pytest.mark.parametrize(("count", "columns", "rows"), [(4, 2, 2), (5, 3, 2), (1, 4, 1)])
-def test_a_contact_sheet_shows_each_frame_with_a_caption(count: int, columns: int, rows: int) -> None:
-    frames = list(draw_frames(count, seed=1, domain="test", size=SIZE))
-    sheet = contact_sheet(frames, columns)
-    caption = sheet.shape[0] // rows - SIZE
-    assert sheet.shape == (rows * (SIZE + caption), columns * SIZE, 3)
-    assert np.array_equal(sheet[:SIZE, :SIZE], frames[0].rgb)
-    assert sheet[SIZE : SIZE + caption, :SIZE].max() > 200
-
-
-def test_an_outlined_sheet_marks_the_border_of_the_mask() -> None:
-    frame = draw_frame(1, domain="train", labels=frozenset({"polyp"}), patient=0, size=SIZE)
-    sheet = contact_sheet([frame], 1, outline=True)[:SIZE]
-    changed = (sheet != frame.rgb).any(axis=2)
-    assert changed.any()
-    assert not (changed & ~frame.masks["polyp"]).any()
