@@ -14,15 +14,9 @@ FROM source AS build-api
 RUN python -m venv /opt/enteron \
  && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
 
-FROM source AS build-worker-cpu
-# docs/decisions/0002: the index of torch's CPU build; without it the default (CUDA) build comes.
-ARG TORCH_INDEX_URL=
-RUN python -m venv /opt/enteron \
- && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt \
-    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[worker]'
-
-FROM source AS build-worker-gpu
-# The same argument, with the index of the CUDA that the nodes' driver fits.
+FROM source AS build-worker
+# docs/decisions/0002: the index of torch's CPU build, or of the CUDA that the nodes' driver fits; it alone
+# makes the two worker images differ. Without it the default (CUDA) build comes.
 ARG TORCH_INDEX_URL=
 RUN python -m venv /opt/enteron \
  && /opt/enteron/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt \
@@ -41,12 +35,12 @@ USER 10001:10001
 ENTRYPOINT ["enteron"]
 
 FROM runtime AS worker-cpu
-COPY --from=build-worker-cpu /opt/enteron /opt/enteron
+COPY --from=build-worker /opt/enteron /opt/enteron
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "-m", "workers.probe"]
 CMD ["worker"]
 
 FROM runtime AS worker-gpu
-COPY --from=build-worker-gpu /opt/enteron /opt/enteron
+COPY --from=build-worker /opt/enteron /opt/enteron
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s CMD ["python", "-m", "workers.probe"]
 CMD ["worker"]
 
