@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbones.build import BACKBONES, build_backbone, catalogue
+from models.backbones.build import BACKBONES, ResNetParams, build_backbone, catalogue
 from models.backbones.resnet import ResNetFeatures
 from models.schema import SchemaError
 
 PUBLISHED_WITH_1000_CLASSES = {"resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032}
+RESNETS = [name for name, entry in BACKBONES.items() if entry.params is ResNetParams]
 
 
 def count(module):
@@ -30,6 +31,16 @@ def test_the_stem_halves_the_frame():
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_makes_a_grid_from_its_smallest_frame_on(name):
+    side = BACKBONES[name].smallest_input_px
+    with torch.device("meta"):
+        backbone = build_backbone(name, {}).eval()
+        batch, channels, rows, columns = backbone(torch.zeros(2, 3, side, 2 * side)).shape
+    assert (batch, channels) == (2, backbone.feature_channels)
+    assert columns >= rows >= 1
+
+
+@pytest.mark.parametrize("name", RESNETS)
 @pytest.mark.parametrize(("output_stride", "grid"), [(32, (2, 3)), (16, (4, 6))])
 def test_features_are_a_grid_of_the_frame(name, output_stride, grid):
     backbone = build_backbone(name, {"width": 0.125, "output_stride": output_stride}).eval()
