@@ -1,7 +1,8 @@
 """The dispatcher: the only producer of messages, and the reaper of silent workers. Several copies may run.
 
 Each round stamps due rows, commits, and only then publishes: a message sent under row locks would wake a
-claim that skips the locked row. Two threads, so that a hanging broker never keeps the reaper from its work.
+claim that skips the locked row. A thread for each kind of round, so that a hanging broker never keeps the
+reaper from its work, nor a slow object store either of them.
 """
 
 import random
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -23,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service import broker, connections, logs, settings
 from service.domain.errors import Unavailable
 from service.domain.jobs import TASKS, Queue, Timers
+from service.housekeeping import Housekeeper
 from service.store import due, workers
 from service.store.due import Due
 from service.store.session import unit_of_work
@@ -91,16 +94,18 @@ class Pace:
     idle_s: float = 0.25
     longest_pause_s: float = 5.0
     windows_every_s: float = 2.0
+    housekeep_every_s: float = 3600.0
 
 
 @dataclass
 class Dispatcher:
-    """Rounds of dispatching and reaping; `stop` ends both threads."""
+    """Rounds of dispatching, reaping and housekeeping; `stop` ends all threads."""
 
     engine: Engine
     publisher: Publisher
     timers: Timers
     pace: Pace = field(default_factory=Pace)
+    housekeeper: Housekeeper | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -112,9 +117,10 @@ class Dispatcher:
 
     def run(self) -> bool:
         """Work until `stop`; outages of either server are waited out. False when a loop broke."""
+        loops = [self._dispatch_loop, self._reap_loop, self._housekeeping_loop]
         threads = [
-            threading.Thread(target=self._guard, args=(loop,), name=name)
-            for name, loop in (("dispatch", self._dispatch_loop), ("reap", self._reap_loop))
+            threading.Thread(target=self._guard, args=(loop,), name=loop.__name__.strip("_"))
+            for loop in loops
         ]
         for thread in threads:
             thread.start()
@@ -197,6 +203,12 @@ class Dispatcher:
 
         self._loop(turn, lambda _reaped: self.timers.reap_every_s)
 
+    def _housekeeping_loop(self) -> None:
+        """A failed round is not repeated before its time: nobody waits for it."""
+        while not self._stop.wait(self.pace.housekeep_every_s):
+            if self.housekeeper is not None:
+                self._attempt(partial(self.housekeeper.round, self._stop.is_set))
+
     def _touch_database(self) -> None:
         with unit_of_work(self.engine, tenant_id=None) as session:
             workers.live(session, within_s=self.timers.lease_s)
@@ -226,9 +238,15 @@ def main() -> int:
     """Composition root of `enteron dispatcher`: runs until SIGTERM or SIGINT; returns the exit status."""
     used = settings.load()
     logs.configure(used.log_level)
-    engine = connections.engine(used, "dispatcher", pool_size=2)
+    engine = connections.engine(used, "dispatcher", pool_size=3)
     publisher = CeleryPublisher(broker.make_app(connections.broker_url(used)))
-    dispatcher = Dispatcher(engine, publisher, used.timers)
+    dispatcher = Dispatcher(
+        engine,
+        publisher,
+        used.timers,
+        Pace(housekeep_every_s=used.housekeep_every_s),
+        Housekeeper(engine, connections.objects(used)),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())
     log.info("dispatcher_started")

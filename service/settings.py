@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=30.0, description="How long a worker may be silent and keep its job.")
     reap_every_s: float = Field(default=5.0, description="How often silent workers are looked for.")
     redispatch_s: float = Field(default=30.0, description="When a job nobody claimed is sent again.")
+    housekeep_every_s: float = Field(
+        default=3600.0, description="How often expired answers and objects that no row names are removed."
+    )
     cancel_grace_s: float = Field(default=5.0, description="Time a cancelled job has to stop by itself.")
     drain_grace_s: float = Field(default=20.0, description="Less than the time between SIGTERM and SIGKILL.")
 

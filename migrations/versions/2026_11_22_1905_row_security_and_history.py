@@ -94,6 +94,48 @@ CREATE TRIGGER guard BEFORE UPDATE ON job FOR EACH ROW EXECUTE FUNCTION job_guar
 CREATE TRIGGER history AFTER INSERT OR UPDATE OF state ON job FOR EACH ROW EXECUTE FUNCTION job_history();
 """
 
+# The dispatcher removes what nobody needs, and must see no tenant's rows for it. Keys of a form that is not
+# known here, and those of a job that has not ended, are never orphans. A test asks that every column
+# that names an object stands below.
+HOUSEKEEPING_FUNCTIONS = """
+CREATE FUNCTION forget_answers(older_than interval, at_most integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  WITH gone AS (
+    DELETE FROM idempotency WHERE (tenant_id, principal_id, key) IN (
+      SELECT tenant_id, principal_id, key FROM idempotency
+      WHERE created_at < now() - older_than LIMIT at_most)
+    RETURNING 1)
+  SELECT count(*) FROM gone
+$$;
+
+CREATE FUNCTION orphaned_objects(keys text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  WITH given AS MATERIALIZED (
+    SELECT key FROM unnest(keys) AS key
+    WHERE key ~ '^<uuid>/(files/<uuid>|jobs/<uuid>/[0-9]+/[0-9a-f]{64})$'),
+  made AS MATERIALIZED (
+    SELECT key, CASE split_part(key, '/', 2) WHEN 'jobs' THEN split_part(key, '/', 3)::uuid END AS job_id
+    FROM given),
+  maker AS MATERIALIZED (SELECT * FROM job WHERE id IN (SELECT job_id FROM made)),
+  named AS (
+    SELECT object_key FROM file WHERE object_key IN (SELECT key FROM given)
+    UNION ALL SELECT weights_key FROM model_version WHERE weights_key IN (SELECT key FROM given)
+    UNION ALL SELECT object_key FROM job_block WHERE job_id IN (SELECT id FROM maker)
+    UNION ALL SELECT object_key FROM analysis_frame
+      WHERE analysis_id IN (SELECT (spec ->> 'analysis_id')::uuid FROM maker)
+    UNION ALL SELECT stored.value ->> 'object_key' FROM dataset, jsonb_each(dataset.objects) AS stored
+      WHERE dataset.id IN (SELECT (spec ->> 'dataset_id')::uuid FROM maker)
+    UNION ALL SELECT kept ->> 'object_key'
+      FROM maker, jsonb_array_elements(maker.checkpoint -> 'kept') AS kept)
+  SELECT key FROM made LEFT JOIN maker ON maker.id = made.job_id
+  WHERE (maker.id IS NULL OR maker.finished_at IS NOT NULL)
+    AND NOT EXISTS (SELECT FROM named WHERE named.object_key = key)
+$$;
+
+REVOKE ALL ON FUNCTION forget_answers, orphaned_objects FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_answers, orphaned_objects TO enteron_dispatcher;
+""".replace("<uuid>", "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
@@ -105,6 +147,7 @@ def upgrade() -> None:
         _secure(table, grants)
     _open_what_must_be_open()
     op.execute(JOB_FUNCTIONS)
+    op.execute(HOUSEKEEPING_FUNCTIONS)
     for table in APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table}"
@@ -157,6 +200,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER append_only ON {table}")
     op.execute("DROP TRIGGER history ON job")
     op.execute("DROP TRIGGER guard ON job")
+    op.execute("DROP FUNCTION forget_answers, orphaned_objects")
     op.execute("DROP FUNCTION job_guard, job_history, job_may_move, append_only")
     for policy, tables in {
         "engine": ("job",),

@@ -27,7 +27,9 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]( *[!-~])*$",
-        description="Same key and content: same answer, made once. Same key, other content: 409.",
+        description=(
+            "Same key and content: same answer, made once. Same key, other content: 409. Kept for a day."
+        ),
     ),
 ]
 Prefer = Annotated[

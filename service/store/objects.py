@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -34,6 +35,14 @@ class Stored:
 
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object in a listing, and when it was written (aware, by the store's clock)."""
+
+    key: str
+    modified_at: datetime
 
 
 def file_key(tenant_id: UUID, file_id: UUID) -> str:
@@ -104,8 +113,12 @@ class ObjectStore(ABC):
         """Remove the object; one that is not there is removed already."""
 
     @abstractmethod
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Committed objects below a folder of keys, read as they are asked for: there may be millions."""
+
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Keys of committed objects below a folder of keys."""
+        """Their keys alone."""
+        return (entry.key for entry in self.entries(prefix))
 
     def sweep(self) -> int:
         """Remove what killed processes left unfinished long ago; a bucket's lifecycle rule does it there."""

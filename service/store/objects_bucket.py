@@ -8,7 +8,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from service.domain.errors import Unavailable
-from service.store.objects import CHUNK_BYTES, Draft, ObjectMissing, ObjectStore, check_key
+from service.store.objects import CHUNK_BYTES, Draft, Entry, ObjectMissing, ObjectStore, check_key
 
 _PART_BYTES = 8 << 20
 
@@ -36,10 +36,10 @@ class BucketStore(ObjectStore):
         except ObjectMissing:
             return
 
-    def list(self, prefix: str = "") -> Iterator[str]:
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
         with _readable_errors():
             for page in obstore.list(self._store, prefix=prefix or None):
-                yield from (entry["path"] for entry in page)
+                yield from (Entry(entry["path"], entry["last_modified"]) for entry in page)
 
 
 class _BucketDraft(Draft):

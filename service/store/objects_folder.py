@@ -7,12 +7,13 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 from service.domain.errors import Unavailable
-from service.store.objects import CHUNK_BYTES, Draft, ObjectMissing, ObjectStore, check_key
+from service.store.objects import CHUNK_BYTES, Draft, Entry, ObjectMissing, ObjectStore, check_key
 
 _DRAFTS = ".drafts"  # no key begins with a dot
 DRAFT_LIFE_S = 86_400.0  # no upload lasts so long
@@ -43,11 +44,20 @@ class FolderStore(ObjectStore):
         with _readable_errors():
             self._path(key).unlink(missing_ok=True)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        top = self._path(prefix.rstrip("/")) if prefix else self.root
-        for folder, subfolders, names in os.walk(top):
-            subfolders[:] = [name for name in subfolders if name != _DRAFTS]
-            yield from ((Path(folder) / name).relative_to(self.root).as_posix() for name in names)
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        return self._below(self._path(prefix.rstrip("/")) if prefix else self.root)
+
+    def _below(self, folder: Path) -> Iterator[Entry]:
+        # What is deleted between being named and being looked at is no object any more.
+        with suppress(FileNotFoundError), os.scandir(folder) as found:
+            for item in found:
+                if item.is_dir(follow_symlinks=False):
+                    if item.name != _DRAFTS:
+                        yield from self._below(folder / item.name)
+                    continue
+                with suppress(FileNotFoundError):
+                    modified_at = datetime.fromtimestamp(item.stat(follow_symlinks=False).st_mtime, UTC)
+                    yield Entry((folder / item.name).relative_to(self.root).as_posix(), modified_at)
 
     def sweep(self) -> int:
         limit = time.time() - DRAFT_LIFE_S

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,15 @@ def test_draft_is_invisible_until_commit_and_gone_after_discard(store):
     draft.discard()
     draft.discard()
     assert list(store.list()) == []
+
+
+def test_entries_tell_when_an_object_was_written(store):
+    before = datetime.now(UTC) - timedelta(seconds=2)  # file systems keep coarse times
+    name = key()
+    store.put_bytes(name, b"x")
+    (entry,) = store.entries()
+    assert entry.key == name
+    assert before <= entry.modified_at <= datetime.now(UTC)
 
 
 def test_list_is_by_folder_of_keys(store):
