@@ -1,10 +1,11 @@
 """The real stack for the fault tests: servers of one's own, a dispatcher and workers as processes."""
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +170,11 @@ class Stack:
 
     def runner_of(self, worker: subprocess.Popen[bytes]) -> int:
         return int(children(worker.pid)[0])
+
+    def pulse(self) -> Mapping[str, Any]:
+        """What the worker that wrote last says to its probe."""
+        pulses = (self.folder / "home" / "workers").glob("*.json")
+        return json.loads(max(pulses, key=lambda path: path.stat().st_mtime).read_text())
 
     def worker_states(self) -> list[str]:
         with self.session() as session:

@@ -14,6 +14,7 @@ from celery.worker import state
 
 from service import broker
 from service.domain.jobs import TASKS
+from workers.doorbell import Doorbell
 
 log = structlog.get_logger()
 
@@ -21,11 +22,13 @@ Ring = Callable[[str], None]
 PAUSE_S = 1.0
 
 
-def build(broker_url: str, ring: Ring) -> Celery:
+def build(broker_url: str, ring: Ring, doorbell: Doorbell) -> Celery:
     """Register the engine under every task name; a message for another name is dropped by Celery."""
     app = broker.make_app(broker_url)
+    app.steps["consumer"].add(doorbell.step())
+    answer = doorbell.answered_by(ring)
     for name in TASKS.values():
-        app.task(name=name, ignore_result=True, Strategy="workers.message:strict")(_named(ring))
+        app.task(name=name, ignore_result=True, Strategy="workers.message:strict")(_named(answer))
     return app
 
 

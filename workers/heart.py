@@ -61,12 +61,14 @@ class Heart:
         timers: Timers,
         *,
         draining: Callable[[], bool] = lambda: False,
+        hears_broker: Callable[[], bool] = lambda: True,
         pulse: Path | None = None,
     ) -> None:
         self._engine = engine
         self._identity = identity
         self._timers = timers
         self._draining = draining
+        self._hears_broker = hears_broker
         self._pulse = pulse
         self._held: dict[UUID, _Held] = {}
         self._lock = threading.Lock()
@@ -194,5 +196,7 @@ class Heart:
         if self._pulse is None:
             return
         draft = self._pulse.with_suffix(".new")
-        draft.write_text(json.dumps({"pid": os.getpid(), "state": self._state(), "database": database}))
+        broker = self._hears_broker()
+        said = {"pid": os.getpid(), "state": self._state(), "database": database, "broker": broker}
+        draft.write_text(json.dumps(said))
         draft.replace(self._pulse)

@@ -1,7 +1,7 @@
 """`python -m workers.probe live|ready`: health of the worker in this container, by exit status.
 
-Live: the supervisor has written its pulse lately; an outage of the database is no reason to restart it.
-Ready: it also reaches the database and takes work.
+Live: the supervisor has written its pulse lately; an outage of the database or the broker is no reason to
+restart it. Ready: it also reaches the database, hears the broker and takes work.
 """
 
 import json
@@ -27,7 +27,7 @@ def _answers(pulse: Path, question: str, max_age_s: float) -> bool:
         return False
     if age_s > max_age_s:
         return False
-    return question == "live" or (said["database"] and said["state"] in ("idle", "busy"))
+    return question == "live" or (said["database"] and said["broker"] and said["state"] in ("idle", "busy"))
 
 
 def main(question: str) -> int:

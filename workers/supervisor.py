@@ -31,6 +31,7 @@ from service.store.claims import Claimant
 from workers import app as celery_app
 from workers.bodies import BATCH_BODIES, BODIES
 from workers.claimed import Means
+from workers.doorbell import Doorbell
 from workers.heart import Heart, Identity
 from workers.probe import PULSES
 from workers.runner_client import Graces, RunnerClient, RunnerProcess, Runners
@@ -64,7 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         who = _identity(parse_queues(arguments.queues or settings.worker_queues), settings, catalogue)
         scratch = stack.enter_context(_scratch(settings.home.resolve()))
         pulse = _pulse(settings.home.resolve() / PULSES, who)
-        heart = Heart(beats, who, settings.timers, draining=celery_app.draining, pulse=pulse)
+        doorbell = Doorbell(deaf_after_s=settings.timers.lease_s)
+        heart = Heart(
+            beats,
+            who,
+            settings.timers,
+            draining=celery_app.draining,
+            hears_broker=doorbell.is_heard,
+            pulse=pulse,
+        )
         stack.callback(heart.say_goodbye)
         stack.callback(heart.stop)
         means = Means(
@@ -82,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = JobEngine(means, _house(who, settings))
         heart.start()
         log.info("worker_started", worker_id=str(who.worker_id))
-        app = celery_app.build(connections.broker_url(settings), jobs.ring)
+        app = celery_app.build(connections.broker_url(settings), jobs.ring, doorbell)
         celery_app.run(app, who.queues, name=str(who.worker_id))
         log.info("worker_stopped", worker_id=str(who.worker_id))
     return 0

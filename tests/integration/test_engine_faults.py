@@ -82,6 +82,16 @@ def test_submitting_works_without_redis_and_the_jobs_run_when_it_is_back(stack: 
     assert {(view.state, view.attempts) for view in views} == {(State.SUCCEEDED, 1)}
 
 
+def test_a_worker_that_hears_no_broker_says_so_until_it_hears_it_again(stack: Stack) -> None:
+    stack.worker()
+    stack.until(lambda: stack.pulse()["broker"])
+    stack.servers.redis.kill()
+    stack.until(lambda: not stack.pulse()["broker"])
+    assert stack.pulse()["database"]
+    stack.servers.start()
+    stack.until(lambda: stack.pulse()["broker"])
+
+
 def test_doubled_and_forged_messages_change_only_timing(stack: Stack) -> None:
     other_queue = stack.submit(queue=Queue.TRAIN)
     job_ids = [stack.submit() for _ in range(5)]

@@ -10,9 +10,9 @@ import pytest
 from workers.probe import is_well
 
 
-def pulse(folder: Path, *, age_s: float = 0, state: str = "idle", database: bool = True) -> None:
+def pulse(folder: Path, *, age_s: float = 0, **said: object) -> None:
     path = folder / "a.json"
-    path.write_text(json.dumps({"pid": 1, "state": state, "database": database}))
+    path.write_text(json.dumps({"pid": 1, "state": "idle", "database": True, "broker": True} | said))
     os.utime(path, (time.time() - age_s,) * 2)
 
 
@@ -27,6 +27,7 @@ def answers(folder: Path) -> tuple[bool, bool]:
         ({"state": "busy"}, (True, True)),
         ({"state": "draining"}, (True, False)),
         ({"database": False}, (True, False)),
+        ({"broker": False}, (True, False)),
         ({"age_s": 31}, (False, False)),
     ],
 )
