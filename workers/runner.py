@@ -85,6 +85,8 @@ def describe(problem: Exception) -> dict[str, str]:
     if isinstance(problem, ValueError) and kind.__module__.partition(".")[0] == "models":
         snake = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
         detail = getattr(problem, "message", None) or str(problem)
+        if pointer := getattr(problem, "pointer", ""):
+            detail = f"{pointer}: {detail}"  # which parameter: the same for a recipe's and a spec's
         return {"code": str(getattr(problem, "code", snake)), "detail": detail, "exception": kind.__name__}
     return {"code": "internal_error", "detail": "", "exception": kind.__name__, "place": place(problem)}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.schema import SchemaError
 from tests.stack import children, gone
 from workers.interrupts import Cancelled, Draining, Interrupt, Lost
 from workers.runner import describe
@@ -183,6 +184,8 @@ def test_only_refusals_of_models_are_told_in_words() -> None:
     FrameRefused.__module__ = "models.imaging.recipe"
     assert describe(FrameRefused("No frames."))["detail"] == "No frames."
     assert describe(FrameRefused("No frames."))["code"] == "no_frames"
+    wrong = describe(SchemaError("/size_px", "is not a known field"))
+    assert (wrong["code"], wrong["detail"]) == ("schema_error", "/size_px: is not a known field")
     assert describe(ValueError("Jane Doe")) == {
         "code": "internal_error",
         "detail": "",
