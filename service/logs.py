@@ -63,7 +63,13 @@ def keep_listed(_logger: object, _method: str, line: MutableMapping[str, Any]) -
     """Processor: drops every field that could hold free text."""
     event = line.pop("event", "")
     code = event if isinstance(event, str) and CODE.fullmatch(event) else "unlisted"
-    return {"event": code, **{name: value for name, value in line.items() if _may_stand(name, value)}}
+    kept = {name: _plain(value) for name, value in line.items() if _may_stand(name, value)}
+    return {"event": code, **kept}
+
+
+def _plain(value: object) -> object:
+    """JSON has no UUID, and its `repr` is not what a log is searched for."""
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _may_stand(name: str, value: object) -> bool:

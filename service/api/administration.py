@@ -31,6 +31,7 @@ Operator = Annotated[Caller, needs(Permission.WORKERS_READ)]
 
 class MeBody(BaseModel):
     principal_id: UUID
+    name: str
     tenant_id: UUID
     roles: list[Role]
     permissions: list[Permission]
@@ -97,8 +98,11 @@ class WorkerBody(BaseModel):
 def me(caller: Anyone) -> MeBody:
     """Who the key acts as, and what it may do."""
     who = caller.principal
+    with caller.work() as session:
+        name = keys.name_of(session, who)
     return MeBody(
         principal_id=who.id,
+        name=name,
         tenant_id=who.tenant_id,
         roles=sorted(who.roles),
         permissions=sorted(who.permissions),

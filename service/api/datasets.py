@@ -27,7 +27,7 @@ Reader = Annotated[Caller, needs(Permission.DATASETS_READ)]
 
 
 class DatasetRequest(BaseModel):
-    """`files` were sent before, by POST /files; `options` are the format's own."""
+    """The files of `file_ids` were sent before, by POST /files; `options` are the format's own."""
 
     model_config = ConfigDict(extra="forbid")
 

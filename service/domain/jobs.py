@@ -1,7 +1,8 @@
 """What a job is: its states, the moves between them, and which queue and task each kind belongs to.
 
-The table below is the only statement of the rules: `store/jobs.py` applies it by fenced compare-and-set, the
-migration's trigger and CHECKs mirror it, and one test compares the three.
+The table below is the only statement of the rules: `store/claims.py`, `due.py` and `jobs.py` apply it by
+compare-and-set (the worker's, dispatcher's and client's moves), the migration's trigger and CHECKs mirror it,
+and one test compares the three.
 """
 
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ KINDS: dict[Kind, KindRules] = {
 
 TASKS: dict[Queue, str] = {queue: f"enteron.{queue.value}" for queue in Queue}
 
-MAX_FAILURES = 3
+MAX_FAILURES = 3  # the default of the job table
 INTERACTIVE_FRAMES = 16  # an analysis with more frames goes to the batch queue
 
 

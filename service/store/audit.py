@@ -16,13 +16,12 @@ _TABLE = cast(Table, AuditEvent.__table__)
 
 
 class Action(StrEnum):
-    """FHIR AuditEvent.action."""
+    """Those of FHIR AuditEvent.action that occur here."""
 
     CREATE = "C"
     READ = "R"
     UPDATE = "U"
     DELETE = "D"
-    EXECUTE = "E"
 
 
 # The tenant is the transaction's own: a row can be written for no other.

@@ -60,6 +60,10 @@ def insert_principal(session: Session, *, principal_id: UUID, tenant_id: UUID, n
     session.execute(insert(PrincipalRow).values(id=principal_id, tenant_id=tenant_id, name=name))
 
 
+def principal_name(session: Session, principal_id: UUID) -> str:
+    return session.execute(select(PrincipalRow.name).where(PrincipalRow.id == principal_id)).scalar_one()
+
+
 def insert_key(
     session: Session,
     *,

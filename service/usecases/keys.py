@@ -79,6 +79,11 @@ def issue(
     return IssuedKey(token, row)
 
 
+def name_of(session: Session, principal: Principal) -> str:
+    """What the principal was called when its key was made."""
+    return store.principal_name(session, principal.id)
+
+
 def list_keys(session: Session, principal: Principal, *, limit: int, before_id: UUID | None) -> list[KeyRow]:
     _record(session, principal, None, action=audit.Action.READ, operation="keys.list")
     return store.page(session, limit=limit, before_id=before_id)

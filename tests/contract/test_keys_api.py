@@ -33,6 +33,7 @@ def test_a_new_key_acts_as_its_own_principal_with_its_roles(api):
     made = make(api, "analyst", "ops")
     me = api.client.get("/api/v1/me", headers={"Authorization": f"Bearer {made['key']}"}).json()
     assert me["principal_id"] == made["principal_id"]
+    assert me["name"] == "n"
     assert me["roles"] == ["analyst", "ops"]
     assert "frames:read" not in me["permissions"]
 

@@ -22,6 +22,12 @@ def test_codes_ids_and_numbers_pass() -> None:
     assert logs.keep_listed(None, "info", dict(line)) == line
 
 
+def test_an_id_is_written_as_the_plain_string() -> None:
+    correlation_id = new_id()
+    line = logs.keep_listed(None, "info", {"event": "request", "correlation_id": correlation_id})
+    assert line == {"event": "request", "correlation_id": str(correlation_id)}
+
+
 @pytest.mark.parametrize(
     "field",
     [{"detail": SECRET}, {"job_id": SECRET}, {"code": SECRET}, {"path": "a.jpg"}, {"x": [1]}, {"x": {}}],

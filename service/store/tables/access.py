@@ -66,7 +66,7 @@ class AuditEvent(TenantOwned, Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     principal_id: Mapped[UUID | None]
-    action: Mapped[str]  # C create, R read, U update, D delete, E execute
+    action: Mapped[str]  # C create, R read, U update, D delete
     outcome: Mapped[int] = mapped_column(SmallInteger)
     operation: Mapped[str]  # what was asked for, e.g. `analyses.create` or `job.succeeded`
     object_type: Mapped[str]

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.domain.jobs import MAX_FAILURES
 from service.store.tables.base import Base, CreatedAt, Id, Json, TenantOwned
 
 STATES = "'waiting','queued','running','succeeded','failed','cancelled','dead'"
@@ -86,7 +87,7 @@ class Job(TenantOwned, Base):
     progress: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     progress_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
-    max_failures: Mapped[int] = mapped_column(Integer, server_default="3")
+    max_failures: Mapped[int] = mapped_column(Integer, server_default=str(MAX_FAILURES))
     preemptions: Mapped[int] = mapped_column(Integer, server_default="0")
     checkpoint: Mapped[Json | None]  # {object_key, sha256, step, fence}, newest first under "kept"
 
