@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.usecases import jobs
+from service.usecases import jobs, retries
 from tests.databases import Database
 from tests.prediction_site import BLOCK_FRAMES, BLOCKS, FRAMES, Site, prediction_site
 from workers.runner_client import RunnerDied
@@ -79,6 +79,24 @@ def test_a_cancel_between_blocks_ends_the_prediction_and_its_rows_stay_partial(s
     site.run(job_id)
     assert site.bench.view(job_id).state == "cancelled"
     assert site.ordinals() == list(range(BLOCK_FRAMES))
+
+
+def test_a_cancelled_prediction_that_is_tried_again_goes_on_with_the_missing_frames(site: Site) -> None:
+    job_id = site.submit("file_id")
+
+    def cancel() -> None:
+        with site.bench.api() as session:
+            jobs.cancel(session, site.bench.person, job_id)
+        site.slot.heart.beat()
+
+    site.slot.after_block(0, cancel)
+    site.run(job_id)
+    with site.bench.api() as session:
+        again = retries.retry(session, site.bench.person, job_id, max_queued=10).id
+    site.run(again)
+    assert site.bench.view(again).result["rows"] == FRAMES
+    assert site.blocks(again) == [(n, 0 if n == 0 else 1) for n in range(BLOCKS)]
+    assert site.ordinals() == list(range(FRAMES))
 
 
 def test_a_prediction_whose_blocks_are_all_there_only_finishes(site: Site) -> None:
