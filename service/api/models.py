@@ -1,11 +1,8 @@
 """The model registry: versions never change, aliases move, every move is kept with its reason."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,17 +12,28 @@ from service.api import bodies
 from service.api.creating import IdempotencyKey, Prefer, once_answered, respond, uploading
 from service.api.gate import Caller, GuardedRoute, needs
 from service.api.job_bodies import JOB_DONE, JobBody, job_answer
-from service.api.links import Link
+from service.api.model_bodies import (
+    CardBody,
+    EvaluationBody,
+    EvaluationEntry,
+    EvaluationRequest,
+    ModelBody,
+    PromotionBody,
+    PromotionRequest,
+    RollbackRequest,
+    VersionBody,
+    model_body,
+    promotion_body,
+    version_body,
+)
 from service.api.multipart import Rules, read_form
 from service.api.paging import Cursor, Limit, Page, name_cursor, number_cursor, page
 from service.api.problems import Responses, declared
 from service.domain.access import Permission
 from service.domain.errors import FieldError, InvalidInput
-from service.domain.registry import HEADER_LIMIT_BYTES, NAME_PATTERN, check_safetensors, weakest_evidence
-from service.store.registry import VersionRow
+from service.domain.registry import HEADER_LIMIT_BYTES, NAME_PATTERN, check_safetensors
 from service.usecases import registry
 from service.usecases.idempotency import Answer
-from service.usecases.registry import ModelView, PromotionView
 
 MAX_WEIGHTS_BYTES = 2 << 30
 
@@ -66,113 +74,29 @@ _EXPORTED: Responses = {
 }
 
 
-class VersionBody(BaseModel):
-    id: UUID
-    name: str
-    version: int
-    task: str
-    labels: list[dict[str, Any]]
-    operating_points: dict[str, Any]
-    default_operating_point: str
-    metrics: dict[str, Any]
-    dataset_fingerprint: str | None
-    sha256: str
-    size: int
-    created_at: datetime
-    intended_use: str
-    limitations: str
-    evidence: Literal["real", "synthetic", "none"]
-    links: dict[str, str]
-
-
-class ModelBody(BaseModel):
-    name: str
-    versions: list[VersionBody]
-    aliases: dict[str, int]
-    created_at: datetime
-
-
-class CardBody(BaseModel):
-    """Everything that is known of a version: its whole spec, where it came from, which aliases name it."""
-
-    version: VersionBody
-    spec: dict[str, Any]
-    code_version: str
-    dataset_id: UUID | None
-    job_id: UUID | None
-    aliases: list[str]
-
-
-class EvaluationEntry(BaseModel):
-    """One later measurement on a dataset."""
-
-    job_id: UUID
-    dataset_id: UUID
-    metrics: dict[str, Any]
-    finished_at: datetime | None
-
-
-class EvaluationBody(BaseModel):
-    """The measures of the training itself, and later ones on other datasets, newest first."""
-
-    metrics: dict[str, Any]
-    dataset_fingerprint: str | None
-    evaluations: list[EvaluationEntry]
-
-
-class EvaluationRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    dataset_id: UUID
-
-
-class PromotionRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    version: int = Field(strict=True, ge=1, le=2**31 - 1)
-    reason: str = Field(min_length=3, max_length=1_000)
-
-
-class RollbackRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=3, max_length=1_000)
-
-
-class PromotionBody(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    alias: str
-    action: Literal["promote", "rollback"]
-    from_version: int | None
-    to_version: int
-    principal_id: UUID
-    reason: str
-    at: datetime
-
-
 @router.get("", response_model=Page[ModelBody], responses=declared(422))
 def list_models(caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> Page[ModelBody]:
     """Models by name, one's own and shared ones, with their versions and aliases."""
     after = name_cursor(cursor)
     with caller.work() as session:
         found = registry.list_models(session, caller.principal, limit=limit + 1, after=after)
-    return page(found, limit, item=lambda view: _model(caller.link, view), cursor=lambda view: view.row.name)
+    return page(
+        found, limit, item=lambda view: model_body(caller.link, view), cursor=lambda view: view.row.name
+    )
 
 
 @router.get("/{name}", response_model=ModelBody, responses=declared(404, 422))
 def get_model(name: Name, caller: Reader) -> ModelBody:
     """A model with all its versions, newest first."""
     with caller.work() as session:
-        return _model(caller.link, registry.get_model(session, caller.principal, name))
+        return model_body(caller.link, registry.get_model(session, caller.principal, name))
 
 
 @router.get("/{name}/versions/{version}", response_model=VersionBody, responses=declared(404, 422))
 def get_version(name: Name, version: Version, caller: Reader) -> VersionBody:
     """One version; it never changes."""
     with caller.work() as session:
-        return _version(caller.link, registry.get_version(session, caller.principal, name, version))
+        return version_body(caller.link, registry.get_version(session, caller.principal, name, version))
 
 
 @router.get("/{name}/versions/{version}/card", response_model=CardBody, responses=declared(404, 422))
@@ -182,7 +106,7 @@ def get_card(name: Name, version: Version, caller: Reader) -> CardBody:
         row = registry.get_version(session, caller.principal, name, version)
         model = registry.get_model(session, caller.principal, name)
     return CardBody(
-        version=_version(caller.link, row),
+        version=version_body(caller.link, row),
         spec=row.spec,
         code_version=row.code_version,
         dataset_id=row.dataset_id,
@@ -305,7 +229,7 @@ async def import_version(
         def make(session: Session) -> Answer:
             row = registry.import_version(session, caller.principal, name, weights=weights, spec=spec)
             uploads.keep()
-            made = _version(caller.link, row)
+            made = version_body(caller.link, row)
             return Answer(201, made.model_dump(mode="json"), made.links["self"])
 
         answer = await once_answered(request, caller, content=lambda: form.sha256([weights]), make=make)
@@ -321,7 +245,7 @@ def promote(name: Name, alias: Name, body: PromotionRequest, caller: Promoter) -
         made = registry.promote(
             session, caller.principal, name, alias, version=body.version, reason=body.reason
         )
-    return _promotion(made)
+    return promotion_body(made)
 
 
 @router.post(
@@ -341,7 +265,7 @@ async def rollback(
 
     def make(session: Session) -> Answer:
         made = registry.rollback(session, caller.principal, name, alias, reason=body.reason)
-        return Answer(200, _promotion(made).model_dump(mode="json"))
+        return Answer(200, promotion_body(made).model_dump(mode="json"))
 
     return respond(await once_answered(request, caller, content=body.model_dump, make=make))
 
@@ -354,39 +278,4 @@ def list_promotions(
     before_id = number_cursor(cursor)
     with caller.work() as session:
         found = registry.promotions(session, caller.principal, name, limit=limit + 1, before_id=before_id)
-    return page(found, limit, item=_promotion, cursor=lambda move: move.id)
-
-
-def _model(link: Link, view: ModelView) -> ModelBody:
-    return ModelBody(
-        name=view.row.name,
-        versions=[_version(link, version) for version in view.versions],
-        aliases=dict(view.aliases),
-        created_at=view.row.created_at,
-    )
-
-
-def _version(link: Link, row: VersionRow) -> VersionBody:
-    spec = row.spec
-    own = link(f"/models/{row.name}/versions/{row.version}")
-    return VersionBody.model_validate(
-        {
-            **{field: spec[field] for field in ("labels", "operating_points", "default_operating_point")},
-            **{field: spec[field] for field in ("intended_use", "limitations")},
-            "id": row.id,
-            "name": row.name,
-            "version": row.version,
-            "task": row.task,
-            "metrics": row.metrics,
-            "dataset_fingerprint": row.dataset_fingerprint,
-            "sha256": row.weights_sha256,
-            "size": row.weights_bytes,
-            "created_at": row.created_at,
-            "evidence": weakest_evidence(spec),
-            "links": {"self": own, **{name: f"{own}/{name}" for name in ("card", "evaluation", "export")}},
-        }
-    )
-
-
-def _promotion(view: PromotionView) -> PromotionBody:
-    return PromotionBody.model_validate(view)
+    return page(found, limit, item=promotion_body, cursor=lambda move: move.id)
