@@ -104,7 +104,9 @@ def lesion_regions(dataset: FramesDataset, ordinal: int) -> Iterable[tuple[str, 
     width, height = dataset.sizes_px()[ordinal] if boxes else (0, 0)
     for box in boxes:
         region = np.zeros((height, width), np.bool_)
-        region[round(box.y) : round(box.y + box.h), round(box.x) : round(box.x + box.w)] = True
+        # A box may begin up to a pixel outside, and a negative index would count from the other side.
+        left, top = max(0, round(box.x)), max(0, round(box.y))
+        region[top : round(box.y + box.h), left : round(box.x + box.w)] = True
         if region.any():
             yield box.label, region
 

@@ -25,6 +25,7 @@ from models.imaging.label_table import (
 )
 
 _DEFAULT_BLOCK_SIZE = 200
+_MAX_INDEX_DIGITS = 18
 
 
 class Source(Protocol):
@@ -122,7 +123,7 @@ FORMATS: Mapping[str, Callable[[Members, Mapping[str, Any], Problems], Source]] 
 
 
 def _in_block(row: LabelRow, block_size: int) -> LabelRow:
-    if not row.group.isdecimal():
+    if not row.group.isdecimal() or len(row.group) > _MAX_INDEX_DIGITS:
         return replace(row, group="")
     return replace(row, group=f"block-{int(row.group) // block_size:05d}")
 
@@ -175,4 +176,5 @@ def _mask_names(root: str, names: frozenset[str]) -> dict[str, dict[str, str]]:
 
 
 def _stem(filename: str) -> str:
-    return str(PurePosixPath(filename).with_suffix("")) if filename else ""
+    path = PurePosixPath(filename)
+    return str(path.with_suffix("")) if path.name else filename  # "." and "/" have no name

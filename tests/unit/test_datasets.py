@@ -249,6 +249,19 @@ def test_wcebleedgen_groups_by_blocks_and_reads_yolo(tmp_path: Path) -> None:
     assert len(ingest(members, tmp_path, "wcebleedgen", block_size=100).groups) == 3
 
 
+@pytest.mark.parametrize("name", [".", "/", "./."])
+def test_a_row_whose_file_has_no_name_is_refused_alone(tmp_path: Path, name: str) -> None:
+    table = TABLE + f"{name},b,0,1\n"
+    report = ingest(dataset(table), tmp_path)
+    assert (report.frames, refused(tmp_path)) == (3, [(name, 4, "no_image")])
+
+
+def test_a_source_index_of_many_digits_is_no_group(tmp_path: Path) -> None:
+    table = f"filename,bleeding,source_index\n0.png,1,10\n1.png,0,{'9' * 5000}\n2.png,1,200\n"
+    ingest(dataset(table), tmp_path, "wcebleedgen")
+    assert refused(tmp_path) == [("images/1.png", 2, "no_group")]
+
+
 def test_progress_counts_every_row(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     ingest_frames(

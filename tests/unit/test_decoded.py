@@ -41,6 +41,17 @@ def test_every_box_is_a_region():
     ]
 
 
+class BoxedAtTheEdge(Boxed):
+    def boxes(self, ordinal):
+        return (Box("polyp", -0.9, -0.6, 40, 20),)
+
+
+def test_a_box_that_begins_a_pixel_outside_keeps_what_is_inside():
+    ((_, region),) = lesion_regions(BoxedAtTheEdge(), 0)
+    assert region[:19, :39].all()
+    assert region.sum() == 19 * 39
+
+
 @pytest.mark.parametrize(
     ("peak_xy", "inside"),
     [
