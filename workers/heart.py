@@ -198,5 +198,8 @@ class Heart:
         draft = self._pulse.with_suffix(".new")
         broker = self._hears_broker()
         said = {"pid": os.getpid(), "state": self._state(), "database": database, "broker": broker}
-        draft.write_text(json.dumps(said))
-        draft.replace(self._pulse)
+        try:
+            draft.write_text(json.dumps(said))
+            draft.replace(self._pulse)
+        except OSError as problem:  # a full disk must not end the beats
+            log.warning("pulse_failed", exception=type(problem).__name__)

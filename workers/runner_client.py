@@ -110,7 +110,7 @@ class RunnerProcess:
     def worn_out(self) -> bool:
         """Whether it has worked or grown so much that a new one is better."""
         rss = self._rss_bytes()
-        if self.calls == 1:
+        if not self._rss_at_first:
             self._rss_at_first = rss
         return self.calls >= MAX_CALLS or rss > self._rss_at_first + MAX_RSS_GROWTH_BYTES
 

@@ -11,7 +11,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -168,8 +168,9 @@ def _pulse(folder: Path, who: Identity) -> Path:
     """Where this worker says that it lives; what killed ones have left is cleared away."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder.iterdir():
-        if time.time() - left.stat().st_mtime > FORGET_PULSE_AFTER_S:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another worker has just renamed or cleared it
+            if time.time() - left.stat().st_mtime > FORGET_PULSE_AFTER_S:
+                left.unlink()
     return folder / f"{who.worker_id}.json"
 
 
@@ -178,23 +179,24 @@ def _scratch(home: Path) -> Iterator[Path]:
     """A private folder for the files of jobs; those of killed workers are cleared away."""
     root = home / "scratch"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in root.iterdir():
-        _clear(left)
-    own = root / str(os.getpid())
-    own.mkdir(mode=0o700, exist_ok=True)
-    with _lock_file(own) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        # One worker at a time: another that starts now would clear our folder before it is locked.
+        with _lock_file(root) as all_folders:
+            fcntl.flock(all_folders, fcntl.LOCK_EX)
+            for left in root.iterdir():
+                _clear(left)
+            own = root / str(os.getpid())
+            own.mkdir(mode=0o700, exist_ok=True)
+            fcntl.flock(stack.enter_context(_lock_file(own)), fcntl.LOCK_EX)
         yield own
         shutil.rmtree(own, ignore_errors=True)
 
 
 def _clear(folder: Path) -> None:
     """The kernel frees the lock of a killed process; one that lives still holds it."""
-    with _lock_file(folder) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    # BlockingIOError: it lives; FileNotFoundError: it has just ended and cleared its folder itself.
+    with suppress(BlockingIOError, FileNotFoundError), _lock_file(folder) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
 
 

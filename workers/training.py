@@ -48,7 +48,7 @@ def evaluate(job: Claimed) -> Outcome:
         version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
     _, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
     header = {
-        "model": weights.fetch(version, job).header(),
+        "model": weights.load(version, job).header(),
         "folder": str(folder),
         "work_dir": str(_work_dir(job)),
     }

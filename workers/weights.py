@@ -9,8 +9,10 @@ from uuid import uuid4
 
 from service.store.findings import Weights
 from workers.claimed import Claimed
+from workers.runner_client import RunnerError
 
 KEPT_FILES = 8
+HASH_MISMATCH = "hash_mismatch"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,15 @@ def load(weights: Weights, job: Claimed) -> LocalModel:
     the job with a code and a sentence of its own (`ArtifactRefused`).
     """
     model = fetch(weights, job)
-    job.runner.call("load", {"model": model.header()})
+    try:
+        job.runner.call("load", {"model": model.header()})
+    except RunnerError as problem:
+        if problem.code != HASH_MISMATCH:
+            raise
+        # What was right when it was fetched has suffered on this disk since; what is stored has not.
+        model.path.unlink(missing_ok=True)
+        model = fetch(weights, job)
+        job.runner.call("load", {"model": model.header()})
     return model
 
 

@@ -13,6 +13,7 @@ from tests.stack import children, gone
 from workers.interrupts import Cancelled, Draining, Interrupt, Lost
 from workers.runner import describe
 from workers.runner_client import (
+    MAX_RSS_GROWTH_BYTES,
     Graces,
     RunnerClient,
     RunnerDied,
@@ -113,6 +114,19 @@ def test_silence_is_ended(runners: Runners) -> None:
         asked.call("selftest", {"steps": 1, "fault": "hang"}, stall_s=0.5)
     assert gone(silent)
     asked.close()
+
+
+def test_growth_is_counted_from_the_first_claim_however_many_calls_it_made(
+    runners: Runners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunnerProcess, "_rss_bytes", lambda _process: MAX_RSS_GROWTH_BYTES + 1)
+    first = client(runners)
+    warm = pid(first)
+    assert pid(first) == warm
+    first.close()
+    second = client(runners)
+    assert pid(second) == warm
+    second.close()
 
 
 def test_a_mistake_is_told_by_class_and_place_and_costs_the_process(runners: Runners) -> None:
