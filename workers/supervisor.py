@@ -1,10 +1,9 @@
 """The supervisor: one slot's process. It holds the database and the broker, its children hold neither.
 
-`python -m workers --queues interactive,batch`. It registers, starts the runner ahead, beats, and hands the
-main thread to Celery until SIGTERM; then the running job is put back or ended, and it exits with 0.
+It registers, beats, and hands the main thread to Celery until SIGTERM; then the running job is put back or
+ended, and it exits with 0.
 """
 
-import argparse
 import fcntl
 import os
 import platform
@@ -21,7 +20,6 @@ import structlog
 from sqlalchemy import Engine
 
 from service import connections, logs
-from service import settings as service_settings
 from service.domain.errors import InvalidInput
 from service.domain.ids import new_id
 from service.domain.jobs import KINDS, Queue
@@ -34,7 +32,7 @@ from workers.claimed import Means
 from workers.doorbell import Doorbell
 from workers.heart import Heart, Identity
 from workers.probe import PULSES
-from workers.runner_client import Graces, RunnerClient, RunnerProcess, Runners
+from workers.runner_client import Graces, RunnerClient, Runners
 from workers.task import House, JobEngine
 
 log = structlog.get_logger()
@@ -45,10 +43,8 @@ FORGET_PULSE_AFTER_S = 3600.0
 DECODING = {Queue.INTERACTIVE, Queue.BATCH}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Composition root: reads the settings, puts the parts together, runs until told to stop."""
-    arguments = _parse(argv)
-    settings = service_settings.load()
+def run(settings: Settings, runners: Runners, *, queues: str | None = None, cold: bool = False) -> int:
+    """Composition root: puts the parts together, and runs until told to stop."""
     logs.configure(settings.log_level)
     with ExitStack() as stack:
         engine = _engine(stack, settings, pool_size=3)
@@ -56,13 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         beats = _engine(stack, settings, pool_size=1)
         with engine.connect() as connection:
             check_role_is_safe(connection)
-        runners = Runners(
-            lambda: RunnerProcess(warm=not arguments.cold, show_stderr=settings.log_level == "debug")
-        )
-        stack.callback(runners.close)
-        runners.start_ahead()
-        catalogue = {} if arguments.cold else _catalogue(runners)
-        who = _identity(parse_queues(arguments.queues or settings.worker_queues), settings, catalogue)
+        catalogue = {} if cold else _catalogue(runners)
+        who = _identity(parse_queues(queues or settings.worker_queues), settings, catalogue)
         scratch = stack.enter_context(_scratch(settings.home.resolve()))
         pulse = _pulse(settings.home.resolve() / PULSES, who)
         doorbell = Doorbell(deaf_after_s=settings.timers.lease_s)
@@ -86,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             graces=Graces(cancel_s=settings.cancel_grace_s, drain_s=settings.drain_grace_s),
             settings=settings,
         )
-        if not arguments.cold and DECODING & set(who.queues):
+        if not cold and DECODING & set(who.queues):
             means.sandbox()
         jobs = JobEngine(means, _house(who, settings))
         heart.start()
@@ -103,13 +94,6 @@ def parse_queues(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise InvalidInput(f"Queues are {', '.join(Queue)}.", code="unknown_queue")
     return names
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("--queues", help="comma-separated; the setting WORKER_QUEUES if not given")
-    parser.add_argument("--cold", action="store_true", help="import the models only when first needed")
-    return parser.parse_args(argv)
 
 
 def _engine(stack: ExitStack, settings: Settings, *, pool_size: int) -> Engine:
