@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from service.commands.connection import follow
 from service.commands.problems import FAILED, Complaint
 from service.commands.reading import findings_shown, write_overlays
-from service.commands.terminal import Table, Terminal
+from service.commands.terminal import Terminal
 from service.commands.training import measured, watch_training
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Steps:
         return read
 
 
-def run_demo(client: "Enteron", terminal: Terminal, folder: Path) -> tuple[dict[str, Any], list[Table | str]]:
-    """Make a champion unless there is one, read unseen frames, check what was found; for JSON and for people.
+def run_demo(client: "Enteron", terminal: Terminal, folder: Path) -> dict[str, Any]:
+    """Make a champion unless there is one, read unseen frames, check and show what was found.
 
     `folder` keeps what need not be made twice: which jobs were begun, the unseen frames; and the heat maps.
     """
@@ -104,10 +104,11 @@ def run_demo(client: "Enteron", terminal: Terminal, folder: Path) -> tuple[dict[
     analysis_id = read(client, terminal, drawn)
     analysis, frames = client.analysis(analysis_id), client.frames(analysis_id)
     check_findings(frames, drawn)
+    terminal.show(*findings_shown(analysis, frames))
     overlays = folder / "overlays"
     write_overlays(client, analysis_id, frames, overlays)
-    result = {"analysis": analysis, "frames": frames, "overlays": str(overlays)}
-    return result, [*findings_shown(analysis, frames), f"Heat maps  {overlays}"]
+    terminal.show(f"Heat maps  {overlays}")
+    return {"analysis": analysis, "frames": frames, "overlays": str(overlays)}
 
 
 def has_champion(client: "Enteron") -> bool:

@@ -27,11 +27,9 @@ def up(
     """Start everything on this machine, and stop it with Ctrl-C. The data stays."""
     terminal = Terminal(json=json_)
     with _machine(terminal, end_code=OK) as machine:
-        value, shown = _demo(machine, terminal) if with_demo else ({}, [])
+        value = _demo(machine, terminal) if with_demo else {}
         value |= {"url": machine.url, "key": machine.key}
-        terminal.result(
-            value, *shown, f"Page  {machine.url}/", f"Key   {machine.key}", "Ctrl-C stops everything."
-        )
+        terminal.result(value, f"Page  {machine.url}/", f"Key   {machine.key}", "Ctrl-C stops everything.")
         while True:
             time.sleep(3600)
 
@@ -41,17 +39,17 @@ def demo(json_: JsonFlag = False) -> None:
     terminal = Terminal(json=json_)
     try:
         with _machine(terminal, end_code=INTERRUPTED) as machine:
-            value, shown = _demo(machine, terminal)
+            value = _demo(machine, terminal)
     except Exception as problem:
         known = describe(problem)
         if known is None:
             raise
         # Whoever runs the demo asks one question: does it work here?
         raise Complaint(known[0], known[1], exit_code=PROBLEM) from problem
-    terminal.result(value, *shown)
+    terminal.result(value)
 
 
-def _demo(machine: "Machine", terminal: Terminal) -> tuple[dict[str, Any], list[Table | str]]:
+def _demo(machine: "Machine", terminal: Terminal) -> dict[str, Any]:
     from service.commands.demo import run_demo
 
     return run_demo(machine.client, terminal, settings().home.resolve() / "demo")

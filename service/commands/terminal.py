@@ -47,8 +47,13 @@ class Terminal:
         """The command's answer: as JSON for programs, else as tables and lines."""
         if self.json:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-            return
-        _write(sys.stdout, shown)
+        else:
+            _write(sys.stdout, shown)
+
+    def show(self, *shown: Table | str) -> None:
+        """The part of the answer that people need not wait for; programs get it with the rest."""
+        if not self.json:
+            _write(sys.stdout, shown)
 
     def say(self, *shown: Table | str) -> None:
         """For the person alone: never mixed into the result."""

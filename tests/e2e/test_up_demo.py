@@ -145,7 +145,7 @@ def test_a_revoked_key_opens_nothing(up: Up) -> None:
 
 
 def test_the_demo_goes_from_nothing_to_findings(
-    up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In small, so that it proves the path and not the model."""
     monkeypatch.setattr(demo, "TRAIN_FRAMES", 96)
@@ -156,8 +156,9 @@ def test_the_demo_goes_from_nothing_to_findings(
     monkeypatch.setattr(demo, "LEAST_AGREEMENT", 0.0)
     access = saved_access(up.home)
     with Enteron(access["url"], access["key"]) as client:
-        value, shown = demo.run_demo(client, Terminal(), tmp_path)
-        again, _ = demo.run_demo(client, Terminal(), tmp_path)
+        value = demo.run_demo(client, Terminal(), tmp_path)
+        shown = capsys.readouterr().out
+        again = demo.run_demo(client, Terminal(json=True), tmp_path)
         trainings = client.jobs(kind="training")
         findings = client.findings(value["analysis"]["id"])
     assert len(value["frames"]) == len(again["frames"]) > 0
@@ -165,7 +166,9 @@ def test_the_demo_goes_from_nothing_to_findings(
     assert set(findings["label"]) == {"polyp", "bleeding", "inflammatory", "content"}
     assert findings["probability"].between(0, 1).all()
     assert len(list((tmp_path / "overlays").iterdir())) == findings["positive"].sum()
-    assert any("not for diagnosis" in str(item).lower() for item in shown)
+    assert "not for diagnosis" in shown.lower()
+    assert str(tmp_path / "overlays") in shown
+    assert capsys.readouterr().out == ""  # for programs, the command prints one JSON document at its end
 
 
 def test_commands_from_a_folder_to_findings(up: Up, tmp_path: Path) -> None:
