@@ -57,6 +57,17 @@ class Embedded:
             self.redis.stop()
             self.postgres.stop()
 
+    def start_ended(self) -> list[str]:
+        """Start again what has no process left, and tell what that was.
+
+        A server that runs and does not answer is left alone: it may be recovering.
+        """
+        with self._locked():
+            ended = [server for server in (self.postgres, self.redis) if not server.runs()]
+            for server in ended:
+                server.start()
+        return [server.title for server in ended]
+
     def restart_postgres(self, mode: StopMode = "immediate") -> None:
         with self._locked():
             self.postgres.stop(mode)

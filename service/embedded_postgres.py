@@ -6,7 +6,7 @@ import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from service.embedded_process import (
     Daemon,
@@ -49,6 +49,8 @@ log_min_messages = log
 class Postgres:
     """One cluster: its data folder, the folder of its socket, its log, its superuser's password, its user."""
 
+    title: ClassVar[str] = "PostgreSQL"
+
     data: Path
     sockets: Path
     log: Path
@@ -80,6 +82,10 @@ class Postgres:
 
     def kill(self) -> None:
         self._daemon.kill()
+
+    def runs(self) -> bool:
+        """Whether any process of it is left, answering or not."""
+        return bool(self._daemon.pids())
 
     def is_ready(self) -> bool:
         return self._postmaster() is not None and self._pid_file_line(7) == "ready" and self._has_socket()

@@ -6,6 +6,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from service.embedded_process import Daemon, EmbeddedError, wheel_folder
 
@@ -30,6 +31,8 @@ appendonly no
 @dataclass(frozen=True)
 class Redis:
     """One server: its working folder, the folder of its socket, its log."""
+
+    title: ClassVar[str] = "Redis"
 
     folder: Path
     sockets: Path
@@ -74,6 +77,10 @@ class Redis:
 
     def kill(self) -> None:
         self._daemon.kill()
+
+    def runs(self) -> bool:
+        """Whether any process of it is left, answering or not."""
+        return bool(self._daemon.pids())
 
     def is_ready(self) -> bool:
         """Whether it answers: asked in bytes, so that this module needs no Redis client."""

@@ -21,6 +21,7 @@ from service.client.transport import Transport
 from service.embedded import Embedded
 from service.guard import Held, hold
 from service.local import OPERATOR_ROLES, issue_key, on_embedded
+from service.revival import kept_running
 from service.settings import PREFIX, Limits, Role, Settings
 
 Say = Callable[[str], None]
@@ -68,6 +69,7 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         stack.callback(_timed, "PostgreSQL and Redis stopped", embedded.stop, say)
         _timed("PostgreSQL and Redis run", embedded.start, say)
         _timed("Database prepared", embedded.prepare_database, say)
+        stack.enter_context(kept_running(embedded, say))
         listening = stack.enter_context(listen(settings.api_host, settings.api_port))
         port = listening.getsockname()[1]
         if port != settings.api_port:

@@ -20,6 +20,7 @@ from service.client.access import saved_access
 from service.client.client import Enteron
 from service.commands import demo, problems
 from service.commands.terminal import Terminal
+from service.embedded import Embedded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PATIENCE_S = 240.0
@@ -203,6 +204,17 @@ def drawn_folder(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / "drawn.zip") as archive:
         archive.extractall(tmp_path / "drawn")
     return tmp_path / "drawn"
+
+
+def test_servers_that_are_killed_start_again_and_lose_nothing(up: Up) -> None:
+    assert up.run("doctor")[0] == problems.OK  # which runs a job
+    before = {job["id"] for job in up.get("job", "list")}
+    Embedded(up.home).kill()
+    said = ("PostgreSQL had ended by itself; it runs again", "Redis had ended by itself; it runs again")
+    eventually(lambda: all(line in up.said.read_text() for line in said))
+    eventually(lambda: up.run("doctor")[0] == problems.OK)
+    assert before
+    assert before < {job["id"] for job in up.get("job", "list")}
 
 
 def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
