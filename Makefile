@@ -37,6 +37,7 @@ check: .venv/installed-to-test ## Lint, format, types and import rules
 	$(BIN)/ruff format --check $(FOLDERS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pre-commit validate-config
 
 install: .venv/installed-to-test ## Make .venv with all that run and test need
 
