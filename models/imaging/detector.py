@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H W frame, h w feature grid, D embedding, K
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from torch import nn
 from models.backbones.build import build_backbone
 
 UNKNOWN = -1
+# Where the classifier's gradient goes: through to the backbone, or no further than its own dense layer.
+Routing = Literal["joint", "detached"]
 # Half range, half spread: capsule frames are not photographs, so ImageNet's constants have no claim here.
 DEFAULT_MEAN = (0.5, 0.5, 0.5)
 DEFAULT_STD = (0.25, 0.25, 0.25)
@@ -41,6 +43,8 @@ class LesionDetector(nn.Module):
         label_count: K.
         mean: per channel, on the 0..1 scale, subtracted first.
         std: per channel, on the 0..1 scale, divided by afterwards.
+        routing: "detached" keeps the gradients of logits and maps from the backbone, which then learns from
+            what is made of the embedding alone, or nothing; it changes no answer.
     """
 
     mean: torch.Tensor
@@ -53,9 +57,11 @@ class LesionDetector(nn.Module):
         *,
         mean: Sequence[float] = DEFAULT_MEAN,
         std: Sequence[float] = DEFAULT_STD,
+        routing: Routing = "joint",
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self._routing = routing
         self.head = nn.Linear(cast(int, backbone.feature_channels), label_count)
         # Not in the state dict: the spec's input contract is the one place that holds them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -67,7 +73,10 @@ class LesionDetector(nn.Module):
         # Outside autocast: in bf16 the mean of the map would miss the logit by a per cent.
         with torch.autocast(frames_BCHW.device.type, enabled=False):
             embedding_BD = features_BDhw.mean(dim=(2, 3))
-            logits_BK = self.head(embedding_BD)
+            pooled_BD = embedding_BD
+            if self._routing == "detached":
+                features_BDhw, pooled_BD = features_BDhw.detach(), embedding_BD.detach()
+            logits_BK = self.head(pooled_BD)
             cam_BKhw = torch.einsum("bdhw,kd->bkhw", features_BDhw, self.head.weight)
         return DetectorOutput(logits_BK, embedding_BD, cam_BKhw)
 
@@ -85,9 +94,11 @@ def build_detector(
     *,
     mean: Sequence[float] = DEFAULT_MEAN,
     std: Sequence[float] = DEFAULT_STD,
+    routing: Routing = "joint",
 ) -> LesionDetector:
     """Detector with fresh weights over a registered backbone (errors as `build_backbone`)."""
-    return LesionDetector(build_backbone(backbone, backbone_params), label_count, mean=mean, std=std)
+    built = build_backbone(backbone, backbone_params)
+    return LesionDetector(built, label_count, mean=mean, std=std, routing=routing)
 
 
 def masked_bce(logits_BK: torch.Tensor, labels_BK: torch.Tensor) -> torch.Tensor:

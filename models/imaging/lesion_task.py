@@ -15,6 +15,7 @@ from models.imaging.augment import Augmentation, augment
 from models.imaging.balance import balanced_batches
 from models.imaging.decoded import Coverage
 from models.imaging.detector import DetectorOutput, LesionDetector, masked_bce
+from models.imaging.triplet import TripletParams, triplet_loss
 from models.metrics import auc
 from models.training import StepLoss
 
@@ -26,16 +27,17 @@ _EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What the loop does not know: batches, augmentation and the weight of the localisation term."""
+    """What the loop does not know: batches, augmentation, and the terms beside cross-entropy."""
 
     batch_size: int
     steps_per_epoch: int
     augmentation: Augmentation
     map_weight: float
+    triplet: TripletParams | None
 
 
 class LesionTask:
-    """Balanced, augmented batches; masked cross-entropy, and a localisation term where places are known.
+    """Balanced, augmented batches; masked cross-entropy, and as asked for a localisation term and triplets.
 
     Args:
         module: the detector.
@@ -80,24 +82,36 @@ class LesionTask:
         return [self._train_N[batch] for batch in plan]
 
     def loss(self, module: torch.nn.Module, batch: Batch) -> StepLoss:
-        """Masked cross-entropy plus `map_weight` times the pointing loss."""
-        share_BKGG = None
-        if self._coverage is not None:
-            share_BKGG = torch.from_numpy(self._coverage.share_NKGG[batch]).to(self._device) / 255
+        """Masked cross-entropy and the terms that are asked for, logged as they are before their weights."""
+        share_BKGG = self._shares(batch)
         frames_BCHW, share_BKGG = augment(
             self._frames(batch), self._settings.augmentation, maps_BKHW=share_BKGG
         )
         output: DetectorOutput = module(frames_BCHW.contiguous(memory_format=torch.channels_last))
         labels_BK = self._labels_NK[batch].to(self._device)
-        classification = masked_bce(output.logits_BK, labels_BK)
-        if self._coverage is None or share_BKGG is None:
-            return StepLoss(classification)
-        known_BK = torch.from_numpy(self._coverage.known_NK[batch]).to(self._device) & (labels_BK == 1)
-        pointing = pointing_loss(output.cam_BKhw, share_BKGG, known_BK)
-        total = classification + self._settings.map_weight * pointing
-        return StepLoss(
-            total, {"classification_loss": classification.item(), "pointing_loss": pointing.item()}
-        )
+        terms = {"classification_loss": (masked_bce(output.logits_BK, labels_BK), 1.0)}
+        told: dict[str, float] = {}
+        if share_BKGG is not None:
+            pointing = pointing_loss(output.cam_BKhw, share_BKGG, self._places_known(batch, labels_BK))
+            terms["pointing_loss"] = (pointing, self._settings.map_weight)
+        if (triplet := self._settings.triplet) is not None:
+            found = triplet_loss(output.embedding_BD, labels_BK, triplet)
+            terms["triplet_loss"] = (found.loss, triplet.weight)
+            told["active_triplets"] = found.active.item()
+            told["embedding_norm"] = output.embedding_BD.detach().norm(dim=1).mean().item()
+        total = torch.stack([weight * term for term, weight in terms.values()]).sum()
+        if len(terms) == 1:
+            return StepLoss(total)
+        return StepLoss(total, told | {name: term.item() for name, (term, _) in terms.items()})
+
+    def _shares(self, batch: Batch) -> torch.Tensor | None:
+        if self._coverage is None:
+            return None
+        return torch.from_numpy(self._coverage.share_NKGG[batch]).to(self._device) / 255
+
+    def _places_known(self, batch: Batch, labels_BK: torch.Tensor) -> torch.Tensor:
+        assert self._coverage is not None  # noqa: S101 - for the type checker: shares come from it
+        return torch.from_numpy(self._coverage.known_NK[batch]).to(self._device) & (labels_BK == 1)
 
     def evaluate(self, module: torch.nn.Module) -> Mapping[str, float | None]:
         """Tune loss and AUC; `tune_score` is their mean AUC, less a thousandth of the loss."""

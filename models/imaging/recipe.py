@@ -28,13 +28,14 @@ from models.events import Event, Progress
 from models.imaging.augment import NONE, Augmentation
 from models.imaging.datasets import FramesDataset, read_report
 from models.imaging.decoded import Stopped, decode_frames
-from models.imaging.detector import DEFAULT_MEAN, DEFAULT_STD, LesionDetector, build_detector
+from models.imaging.detector import DEFAULT_MEAN, DEFAULT_STD, LesionDetector, Routing, build_detector
 from models.imaging.evaluation import colour_baseline, measure, measure_pointing
 from models.imaging.lesion_spec import NAME, calibrate, keep_measured_evidence, make_spec
 from models.imaging.lesion_task import LesionTask, TaskSettings
 from models.imaging.predictor import Predictor
 from models.imaging.prepare import PreparedFrames, prepare
 from models.imaging.preprocess import KERNEL
+from models.imaging.triplet import TripletParams
 from models.optimisation import OptimiserName, ScheduleName
 from models.schema import JsonObject, SchemaError, bounded, decode, encode
 from models.training import Interrupted, TrainingConfig, train
@@ -57,6 +58,8 @@ class LesionDetectorParams:
     weight_decay: float = bounded(1e-2, minimum=0, maximum=1)
     schedule: ScheduleName = "one-cycle"
     map_weight: float = bounded(0.5, minimum=0, maximum=10, doc="localisation term, where lesions are drawn")
+    triplet: TripletParams | None = None
+    routing: Routing = "joint"
     average_decay: float | None = bounded(None, minimum=0, maximum=1, doc="moving average of the weights")
     patience_epochs: int | None = bounded(None, minimum=1, doc="early stop")
     max_seconds: float | None = bounded(None, minimum=0, doc="time budget of the training loop")
@@ -213,7 +216,7 @@ def _builder(settings: LesionDetectorParams) -> Builder:
 
 def _fresh_detector(settings: LesionDetectorParams, label_count: int) -> LesionDetector:
     torch.manual_seed(settings.seed)
-    return build_detector(settings.backbone, settings.backbone_params, label_count)
+    return build_detector(settings.backbone, settings.backbone_params, label_count, routing=settings.routing)
 
 
 def _task(
@@ -232,6 +235,7 @@ def _task(
             steps_per_epoch=settings.steps_per_epoch or -(-len(train_N) // settings.batch_size),
             augmentation=settings.augmentation if settings.augment else NONE,
             map_weight=settings.map_weight,
+            triplet=settings.triplet,
         ),
         device=device,
     )

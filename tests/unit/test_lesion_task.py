@@ -6,23 +6,26 @@ from models.imaging.augment import NONE
 from models.imaging.decoded import Coverage
 from models.imaging.detector import build_detector
 from models.imaging.lesion_task import LesionTask, TaskSettings, pointing_loss
+from models.imaging.triplet import TripletParams
 from models.training import TrainingConfig, train
 
 
-def make_task(*, map_weight=0.0, coverage=None):
+def make_task(*, map_weight=0.0, coverage=None, triplet=None, routing="joint"):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     labels = np.array([[i % 2, -1 if i < 2 else i // 4] for i in range(8)], np.int8)
     torch.manual_seed(0)
     everything = np.arange(8)
     return LesionTask(
-        build_detector("resnet10", {"width": 0.125}, 2),
+        build_detector("resnet10", {"width": 0.125}, 2, routing=routing),
         frames,
         labels,
         train_N=everything,
         tune_N=everything,
         coverage=coverage,
-        settings=TaskSettings(batch_size=8, steps_per_epoch=1, augmentation=NONE, map_weight=map_weight),
+        settings=TaskSettings(
+            batch_size=8, steps_per_epoch=1, augmentation=NONE, map_weight=map_weight, triplet=triplet
+        ),
         device=torch.device("cpu"),
     )
 
@@ -40,6 +43,39 @@ def test_of_equal_rankings_the_lower_loss_is_better():
     with torch.no_grad():
         metrics = task.evaluate(task.module.eval())
     assert metrics["tune_score"] == pytest.approx(metrics["tune_mean_auc"] - 0.001 * metrics["tune_loss"])
+
+
+def test_triplets_are_added_with_their_weight_and_logged():
+    batch = np.arange(8)
+    plain = make_task().loss(make_task().module.train(), batch).loss.item()
+    task = make_task(triplet=TripletParams(weight=0.5))
+    step = task.loss(task.module.train(), batch)
+    told = step.logs
+    assert told["classification_loss"] == pytest.approx(plain, rel=1e-5)
+    assert step.loss.item() == pytest.approx(plain + 0.5 * told["triplet_loss"], rel=1e-5)
+    assert 0 < told["active_triplets"] <= 1
+    assert told["embedding_norm"] > 0
+
+
+@pytest.mark.parametrize(
+    ("routing", "triplet", "backbone_learns"),
+    [("joint", None, True), ("detached", None, False), ("detached", TripletParams(), True)],
+)
+def test_routing_decides_what_trains_the_backbone(routing, triplet, backbone_learns):
+    """Cross-entropy end to end, on frozen features, and beside triplets that alone train the backbone."""
+    task = make_task(routing=routing, triplet=triplet)
+    task.loss(task.module.train(), np.arange(8)).loss.backward()
+    assert (task.module.backbone.conv1.weight.grad is not None) is backbone_learns
+    assert task.module.head.weight.grad is not None
+
+
+def test_the_triplet_loss_gives_the_classifier_no_gradient():
+    heads = []
+    for triplet in (None, TripletParams(weight=10)):
+        task = make_task(routing="detached", triplet=triplet)
+        task.loss(task.module.train(), np.arange(8)).loss.backward()
+        heads.append(task.module.head.weight.grad)
+    torch.testing.assert_close(*heads)
 
 
 def lesion_at(row, column):
