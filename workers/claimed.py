@@ -22,7 +22,7 @@ from service.domain.messages import check_message
 from service.settings import Settings
 from service.store import claims
 from service.store.claims import Claim
-from service.store.objects import ObjectStore, job_key
+from service.store.objects import ObjectStore, Stored, job_key
 from service.store.session import unit_of_work
 from workers.heart import NO_WAIT_FOR_DISK, Heart
 from workers.interrupts import Lost
@@ -77,6 +77,7 @@ class Claimed:
         self._reported_at = 0.0
         self._points: list[tuple[str, int, float]] = []
         self._points_at = monotonic()
+        self._put: dict[str, int] = {}  # sizes by key
 
     @property
     def job_id(self) -> UUID:
@@ -181,11 +182,15 @@ class Claimed:
         """Store under this fence; returns key, SHA-256 and size. Named in a row only by a later commit."""
         sha256 = _sha256(content)
         key = job_key(self.tenant_id, self.job_id, fence=self.fence, sha256=sha256)
+        # Equal bytes have one key: to put them again could, by failing, remove what a block names already.
+        if key not in self._put:
+            self._put[key] = self._store(key, content).size_bytes
+        return key, sha256, self._put[key]
+
+    def _store(self, key: str, content: bytes | Path) -> Stored:
         if isinstance(content, Path):
-            stored = self.objects.put_file(key, content)
-        else:
-            stored = self.objects.put_bytes(key, content)
-        return key, stored.sha256, stored.size_bytes
+            return self.objects.put_file(key, content)
+        return self.objects.put_bytes(key, content)
 
     def accepted_blocks(self) -> frozenset[int]:
         """What this or an earlier attempt has committed for good."""
@@ -229,6 +234,7 @@ class Claimed:
         self._checkpoints = kept
         self.message("checkpoint", step=step)
         for old_key in dropped:
+            self._put.pop(old_key, None)
             self.objects.delete(old_key)
 
     def checkpoints(self) -> Iterator[tuple[Path, int]]:

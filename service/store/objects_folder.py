@@ -45,7 +45,8 @@ class FolderStore(ObjectStore):
             self._path(key).unlink(missing_ok=True)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
-        return self._below(self._path(prefix.rstrip("/")) if prefix else self.root)
+        with _readable_errors():
+            yield from self._below(self._path(prefix.rstrip("/")) if prefix else self.root)
 
     def _below(self, folder: Path) -> Iterator[Entry]:
         # What is deleted between being named and being looked at is no object any more.
@@ -74,6 +75,7 @@ class _FileDraft(Draft):
     def __init__(self, temporary: Path, target: Path, root: Path) -> None:
         super().__init__()
         self._temporary, self._target, self._root = temporary, target, root
+        self._published = False
         with _readable_errors():
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
             self._descriptor = os.open(temporary, flags, 0o600)
@@ -90,12 +92,15 @@ class _FileDraft(Draft):
             self._close()
             _make_durable_folder(self._target.parent, self._root)
             self._temporary.rename(self._target)
+            self._published = True
             _sync_folder(self._target.parent)
 
     def discard(self) -> None:
         self._close()
         self._temporary.unlink(missing_ok=True)
-        self._target.unlink(missing_ok=True)
+        if self._published:  # what lies there otherwise is an earlier object of the same key
+            self._target.unlink(missing_ok=True)
+            self._published = False
 
     def _close(self) -> None:
         if self._descriptor != _CLOSED:

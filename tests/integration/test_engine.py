@@ -16,6 +16,7 @@ from service.domain.errors import InvalidInput, Unavailable
 from service.domain.jobs import Kind, State
 from service.embedded import Embedded
 from service.store import claims
+from service.store.objects import Stored
 from service.usecases import jobs
 from tests.databases import Database, cloned
 from tests.job_bench import CLAIMANT, Bench
@@ -228,6 +229,32 @@ def test_a_job_that_gets_on_never_comes_nearer_to_dead(bench: Bench, slot: Slot)
     slot.run(job_id, in_blocks(5, log=log))
     assert bench.view(job_id).state == State.SUCCEEDED
     assert log == [0, 1, 2, 3, 4]
+
+
+def test_a_block_keeps_its_object_when_equal_bytes_cannot_be_stored_again(
+    bench: Bench, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two equal archives make equal packs, and a bucket cannot tell whose object a failed put left."""
+    job_id = bench.submit()
+    keys: list[str] = []
+
+    def failing(key: str, data: bytes) -> Stored:
+        slot.objects.delete(key)
+        raise Unavailable("The answer to the upload was lost.")
+
+    def body(job: Claimed) -> Outcome:
+        for block in range(2):
+            key, sha256, size_bytes = job.put_object(b"equal")
+            assert size_bytes == len(b"equal")
+            job.commit_block(block, 1, key, sha256)
+            keys.append(key)
+            monkeypatch.setattr(slot.objects, "put_bytes", failing)
+        return Outcome({}, blocks=2)
+
+    slot.run(job_id, body)
+    assert len(set(keys)) == 1
+    assert slot.objects.get(keys[0]) == b"equal"
+    assert bench.view(job_id).state == State.SUCCEEDED
 
 
 def test_a_stale_worker_commits_no_block(bench: Bench, slot: Slot) -> None:

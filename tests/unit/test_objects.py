@@ -145,6 +145,31 @@ def test_full_disk_is_a_clean_refusal(tmp_path, monkeypatch):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_failed_second_put_leaves_the_first_object(tmp_path, monkeypatch):
+    store, name = FolderStore(tmp_path), key()
+    store.put_bytes(name, b"x")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(Unavailable):
+        store.put_bytes(name, b"x")
+    monkeypatch.undo()
+    assert store.get(name) == b"x"
+
+
+def test_a_folder_that_cannot_be_listed_is_an_outage(tmp_path, monkeypatch):
+    store = FolderStore(tmp_path)
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(Unavailable):
+        list(store.entries())
+
+
 def test_file_is_synced_before_its_name_and_the_folder_after(tmp_path, monkeypatch):
     store, calls, real = FolderStore(tmp_path), [], os.fsync
     name = key()
