@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import broker, connections, logs, settings
-from service.domain.errors import Unavailable
+from service.domain.errors import ServiceError, Unavailable
 from service.domain.jobs import TASKS, Queue, Timers
 from service.housekeeping import Housekeeper
 from service.store import due, workers
@@ -216,7 +216,7 @@ class Dispatcher:
     def _attempt(self, turn: Callable[[], int]) -> int | None:
         try:
             return turn()
-        except (Unavailable, SQLAlchemyError, *ERRORS) as problem:
+        except (ServiceError, SQLAlchemyError, *ERRORS) as problem:
             log.warning("round_failed", exception=type(problem).__name__, code=getattr(problem, "code", None))
             return None
 

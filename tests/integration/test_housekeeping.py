@@ -18,7 +18,7 @@ from service.housekeeping import Housekeeper
 from service.store import claims, files, idempotency, versions
 from service.store.due import Due
 from service.store.files import NewFile
-from service.store.objects import file_key, job_key
+from service.store.objects import Entry, ObjectMissing, file_key, job_key
 from service.store.objects_folder import FolderStore
 from service.store.versions import NewVersion
 from service.usecases import jobs
@@ -247,6 +247,32 @@ class NoBroker:
 
     def send(self, _jobs: Sequence[Due]) -> list[Due]:
         return []
+
+
+class NoBucket(FolderStore):
+    """A store whose listing fails as a bucket's does that somebody has removed."""
+
+    asked = 0
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        self.asked += 1
+        raise ObjectMissing(prefix)
+
+
+def test_a_failed_round_does_not_end_the_dispatcher(bench: Bench, tmp_path: Path) -> None:
+    store, engine = NoBucket(tmp_path), bench.database.engine("dispatcher")
+    pace = Pace(housekeep_every_s=0.02)
+    dispatcher = Dispatcher(engine, NoBroker(), Timers(), pace, Housekeeper(engine, store))
+    ends: list[bool] = []
+    running = threading.Thread(target=lambda: ends.append(dispatcher.run()))
+    running.start()
+    deadline = time.monotonic() + 30
+    while store.asked < 2 and running.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    dispatcher.stop()
+    running.join()
+    assert store.asked >= 2
+    assert ends == [True]
 
 
 def test_the_dispatcher_keeps_house_by_itself(bench: Bench, store: FolderStore, keeper: Housekeeper) -> None:
