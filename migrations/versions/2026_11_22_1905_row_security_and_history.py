@@ -71,7 +71,8 @@ BEGIN
   RETURN NEW;
 END $$;
 
-CREATE FUNCTION job_history() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+CREATE FUNCTION job_history() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW.state = OLD.state THEN RETURN NULL; END IF;
   INSERT INTO job_event (tenant_id, job_id, code, fence, numbers)

@@ -51,6 +51,17 @@ def test_every_tenants_table_forces_row_security_and_has_policies(api):
     assert {name: found[name] for name in tenant_tables(api)} == dict.fromkeys(tenant_tables(api), (True, 2))
 
 
+def test_what_runs_as_the_owner_looks_into_temporary_tables_last(api):
+    """Unless it is named, the schema of temporary tables is searched before all others."""
+    query = text(
+        "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    )
+    with api.database.engine("owner").connect() as connection:
+        found = {row.proname: tuple(row.proconfig) for row in connection.execute(query)}
+    assert {"job_history", "orphaned_objects", "forget_answers"} <= set(found)
+    assert set(found.values()) == {("search_path=public, pg_temp",)}
+
+
 def test_open_tables_have_no_tenant_column(api):
     query = text("SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id'")
     with api.database.engine("owner").connect() as connection:
