@@ -36,6 +36,7 @@ log = structlog.get_logger()
 SMALLEST_WINDOW = 2
 ERRORS = (KombuError, RedisError, OSError)
 FORGET_WORKERS_AFTER_S = 86_400.0
+FIRST_HOUSEKEEPING_S = 60.0  # one that is restarted every half hour keeps house all the same
 
 
 class Publisher(Protocol):
@@ -205,7 +206,9 @@ class Dispatcher:
 
     def _housekeeping_loop(self) -> None:
         """A failed round is not repeated before its time: nobody waits for it."""
-        while not self._stop.wait(self.pace.housekeep_every_s):
+        pause_s = min(self.pace.housekeep_every_s, FIRST_HOUSEKEEPING_S)
+        while not self._stop.wait(pause_s):
+            pause_s = self.pace.housekeep_every_s
             if self.housekeeper is not None:
                 self._attempt(partial(self.housekeeper.round, self._stop.is_set))
 

@@ -1,12 +1,11 @@
 """Removes what nobody needs any more: answers past their lifetime, and objects that no row names.
 
-Bytes are written before the row that names them, so only objects of more than a day are asked about. Rounds
-are bounded; the listing goes on in the next round where it ended. Several copies may run: removing twice is
-removing once.
+Bytes are written before the row that names them, so only objects of most of a day are asked about. Everything
+is done in small steps, and several copies may run: removing twice is removing once.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -21,41 +20,41 @@ log = structlog.get_logger()
 
 # A repeat comes within minutes of the request that it repeats.
 ANSWERS_LIVE = timedelta(days=1)
-ORPHANS_LIVE = timedelta(days=1)
+# With a round every hour, what nobody names is gone within a day.
+ORPHANS_LIVE = timedelta(hours=20)
+ANSWERS_AT_ONCE = 10_000
 KEYS_AT_ONCE = 500
 
 
-@dataclass
+@dataclass(frozen=True)
 class Housekeeper:
     """One round at a time."""
 
     engine: Engine
     objects: ObjectStore
-    answers_a_round: int = 10_000
-    objects_a_round: int = 10_000
-    _listing: Iterator[Entry] = field(default_factory=lambda: iter(()), init=False)
+    answers_at_once: int = ANSWERS_AT_ONCE
 
     def round(self, stopping: Callable[[], bool] = lambda: False) -> int:
         """Returns how many things were removed; `stopping` is asked between steps."""
-        with unit_of_work(self.engine, tenant_id=None) as session:
-            answers = leftovers.forget_answers(session, older_than=ANSWERS_LIVE, at_most=self.answers_a_round)
-        seen = removed = 0
-        while seen < self.objects_a_round and not stopping():
-            batch = self._next(min(KEYS_AT_ONCE, self.objects_a_round - seen), anew=not seen)
-            if not batch:
-                break
+        answers = self._forget_answers(stopping)
+        entries, seen, removed = self._entries(), 0, 0
+        while not stopping() and (batch := list(islice(entries, KEYS_AT_ONCE))):
             seen += len(batch)
             removed += self._remove_orphans(batch)
         log.info("housekept", answers=answers, objects_seen=seen, objects_removed=removed)
         return answers + removed
 
-    def _next(self, count: int, *, anew: bool) -> list[Entry]:
-        """The next objects of the listing; at its end none, or with `anew` the first again."""
-        batch = list(islice(self._listing, count))
-        if not batch and anew:
-            self._listing = self._entries()
-            batch = list(islice(self._listing, count))
-        return batch
+    def _forget_answers(self, stopping: Callable[[], bool]) -> int:
+        forgotten = 0
+        while not stopping():
+            with unit_of_work(self.engine, tenant_id=None) as session:
+                gone = leftovers.forget_answers(
+                    session, older_than=ANSWERS_LIVE, at_most=self.answers_at_once
+                )
+            forgotten += gone
+            if gone < self.answers_at_once:
+                break
+        return forgotten
 
     def _entries(self) -> Iterator[Entry]:
         with unit_of_work(self.engine, tenant_id=None) as session:

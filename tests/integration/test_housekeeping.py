@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from service import housekeeping
 from service.dispatch import Dispatcher, Pace
 from service.domain.ids import new_id
 from service.domain.jobs import Kind, Timers
@@ -98,13 +99,12 @@ def test_what_a_row_names_stays(bench: Bench, store: FolderStore, keeper: Housek
 
 
 def named_by_a_job(bench: Bench, store: FolderStore) -> list[str]:
-    """A block, a checkpoint, a frame and a dataset's file, of jobs that have ended."""
+    """A block, a frame and a dataset's file, of jobs that have ended."""
     version = new_version(bench)
     claim = bench.start(kind=Kind.TRAINING)
-    block, checkpoint = put(store, key_of(bench, claim.id)), put(store, key_of(bench, claim.id, 1))
+    block = put(store, key_of(bench, claim.id))
     with bench.worker(claim) as session:
         claims.insert_block(session, claim, block=0, items=1, object_key=block, sha256=SHA256)
-        assert claims.accept_checkpoint(session, claim, {"kept": [{"object_key": checkpoint}]})
     assert bench.finish(claim)
     analysis_id, dataset_id = new_id(), new_id()
     reading = ended(bench, Kind.ANALYSIS, {"analysis_id": str(analysis_id)})
@@ -124,7 +124,7 @@ def named_by_a_job(bench: Bench, store: FolderStore) -> list[str]:
     with bench.database.engine("owner").begin() as connection:
         for statement in ROWS:
             connection.execute(text(statement), values)
-    return [block, checkpoint, frame, pack]
+    return [block, frame, pack]
 
 
 ROWS = (
@@ -166,6 +166,18 @@ def test_what_a_running_job_wrote_stays_until_it_has_ended(
     assert keeper.round() == 1
 
 
+def test_a_checkpoint_stays_as_long_as_its_training_runs(
+    bench: Bench, store: FolderStore, keeper: Housekeeper
+) -> None:
+    claim = bench.start(kind=Kind.TRAINING)
+    checkpoint = put(store, key_of(bench, claim.id))
+    with bench.worker(claim) as session:
+        assert claims.accept_checkpoint(session, claim, {"kept": [{"object_key": checkpoint}]})
+    assert keeper.round() == 0
+    assert bench.finish(claim)
+    assert keeper.round() == 1
+
+
 def test_a_key_of_another_form_is_never_an_orphan(
     bench: Bench, store: FolderStore, keeper: Housekeeper
 ) -> None:
@@ -176,15 +188,25 @@ def test_a_key_of_another_form_is_never_an_orphan(
     assert set(store.list()) == {*strange, "doctor/probe"}
 
 
-def test_rounds_are_bounded_and_go_on_where_the_last_one_ended(
-    bench: Bench, store: FolderStore, keeper: Housekeeper
+def test_a_round_ends_between_steps_when_it_is_asked_to(
+    bench: Bench, store: FolderStore, keeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(housekeeping, "KEYS_AT_ONCE", 2)
     for _ in range(5):
-        new_file(bench, put(store, own_key(bench)))
-    put(store, own_key(bench))
-    keeper.objects_a_round = 2
-    assert sum(keeper.round() for _ in range(3)) == 1
-    assert len(list(store.list())) == 5
+        put(store, own_key(bench))
+    asked = iter([False, False, True])
+    assert keeper.round(lambda: next(asked)) == 2
+    assert keeper.round() == 3
+
+
+def test_answers_go_however_many_there_are(bench: Bench, store: FolderStore) -> None:
+    with bench.api() as session:
+        for number in range(5):
+            person, key = bench.person, str(number)
+            assert idempotency.claim(session, person.tenant_id, person.id, key=key, request_sha256=SHA256)
+    with bench.database.engine("owner").begin() as connection:
+        connection.execute(text("UPDATE idempotency SET created_at = now() - interval '25 hours'"))
+    assert Housekeeper(bench.database.engine("dispatcher"), store, answers_at_once=2).round() == 5
 
 
 def test_an_answer_past_its_lifetime_goes_and_a_younger_one_stays(bench: Bench, keeper: Housekeeper) -> None:
