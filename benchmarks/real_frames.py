@@ -3,7 +3,7 @@
     python -m benchmarks.real_frames --out benchmarks/results/real_frames.json
 
 Ingests the bleeding frames of WCEBleedGen from `../shared/data/wce` through the public API, then trains once
-per seed; every seed holds out another contiguous block of `source_index`, of which training saw nothing.
+per seed. All hold out the same contiguous block of `source_index`; other blocks may be easier or harder.
 """
 
 import argparse
