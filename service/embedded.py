@@ -57,16 +57,18 @@ class Embedded:
             self.redis.stop()
             self.postgres.stop()
 
-    def start_ended(self) -> list[str]:
-        """Start again what has no process left, and tell what that was.
+    def start_ended(self) -> Iterator[str]:
+        """Start again what has no process left, and tell of each when it runs.
 
         A server that runs and does not answer is left alone: it may be recovering.
         """
-        with self._locked():
-            ended = [server for server in (self.postgres, self.redis) if not server.runs()]
-            for server in ended:
-                server.start()
-        return [server.title for server in ended]
+        for server in (self.postgres, self.redis):
+            with self._locked():
+                ended = not server.runs()
+                if ended:
+                    server.start()
+            if ended:
+                yield server.title
 
     def restart_postgres(self, mode: StopMode = "immediate") -> None:
         with self._locked():
