@@ -37,7 +37,7 @@ class FrameSource:
         return self._images(self._task.parts, first=0)
 
     def blocks(self, block_frames: int, *, done: Set[int] = frozenset()) -> Iterator[tuple[int, list[Frame]]]:
-        """Number and frames of each block from the first that is not `done`; images and archives do not mix."""
+        """Number and frames of each block from the first not `done` on; images and archives do not mix."""
         first = number = 0
         for run in _runs(self._task.parts):
             skipped = first_missing(done, number) - number
