@@ -21,6 +21,8 @@ def analyse(jobs: Sequence[Claimed]) -> list[Settlement]:
     """Jobs of one model version: small ones together, a large one by itself and in blocks."""
     work = [(job, _load(job)) for job in jobs]
     first_job, first_task = work[0]
+    if any(task.weights.model_version_id != first_task.weights.model_version_id for _, task in work):
+        raise ValueError("jobs of several model versions in one batch")  # each is then read alone
     model = weights.load(first_task.weights, first_job)
     if len(work) == 1 and not is_interactive([part.media_type for part in first_task.parts]):
         return [_read_in_blocks(first_job, first_task, model)]

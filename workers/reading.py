@@ -68,10 +68,10 @@ def _predict(
 
     def finding(b: int, k: int) -> LabelReading:
         label = model.spec["labels"][k]
-        threshold = frames[b].thresholds[label["name"]]
-        probability = float(probabilities_BK[b, k])
         # In the precision of the probability, as the version was measured and as both are stored.
-        positive = bool(probabilities_BK[b, k] >= np.float32(threshold))
+        threshold = float(np.float32(frames[b].thresholds[label["name"]]))
+        probability = float(probabilities_BK[b, k])
+        positive = probability >= threshold
         place = answer["places"][b][k] if positive else {"peak_xy": None, "box_xywh": None}
         return LabelReading(
             label=label["name"],

@@ -96,7 +96,8 @@ def submit(
             "block_frames": BLOCK_FRAMES,
         },
         queue=Queue.INTERACTIVE if interactive else Queue.BATCH,
-        batch_key=f"analysis:{version.weights_sha256}" if interactive else None,
+        # The version, not its weights: another one of equal weights may name and weigh the outputs otherwise.
+        batch_key=f"analysis:{version.model_version_id}" if interactive else None,
         max_queued=max_queued,
     )
     store.insert_analysis(

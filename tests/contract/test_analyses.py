@@ -77,7 +77,16 @@ def test_stored_bytes_are_the_sent_ones(api):
 def test_few_images_share_claims_with_others_of_the_version(api):
     stored = spec_of(api, submit(api, *[picture()] * 16).json())
     assert stored["queue"] == "interactive"
-    assert stored["batch_key"] == f"analysis:{stored['spec']['weights_sha256']}"
+    assert stored["batch_key"] == f"analysis:{stored['spec']['model_version_id']}"
+
+
+def test_versions_of_equal_weights_share_no_claims(api):
+    """The same tensors under another spec mean other labels: a mate would get findings of others."""
+    versions = [import_model(api, "twins", promote=False) for _ in range(2)]
+    assert versions[0]["sha256"] == versions[1]["sha256"]
+    sent = [submit(api, picture(), data={"model": f"twins:{each['version']}"}).json() for each in versions]
+    first, second = (spec_of(api, job)["batch_key"] for job in sent)
+    assert first != second
 
 
 @pytest.mark.parametrize("many", [True, False])
