@@ -132,9 +132,17 @@ def _decode_scalar(hint: Any, value: object, pointer: str) -> Any:
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise SchemaError(pointer, f"must be of type {_SCALARS[hint]}")
-    if hint is float and not math.isfinite(float(cast(float, value))):
+    return _finite(cast(float, value), pointer) if hint is float else value
+
+
+def _finite(value: float, pointer: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # JSON knows integers of any length
+        number = math.inf
+    if not math.isfinite(number):
         raise SchemaError(pointer, "must be finite")
-    return float(cast(float, value)) if hint is float else value
+    return number
 
 
 def _check_bounds(metadata: Mapping[str, Any], value: Any, pointer: str) -> None:

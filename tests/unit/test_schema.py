@@ -54,6 +54,7 @@ def test_encode_and_decode_are_inverse_and_fit_the_schema(drawing):
         ({"a/b": 1}, "/a~1b"),
         ({"points": [{"x": 1.0}, {"x": "far"}]}, "/points/1/x"),
         ({"points": [{"x": math.nan}]}, "/points/0/x"),
+        ({"points": [{"x": 10**400}]}, "/points/0/x"),
         ({"points": [{}]}, "/points/0/x"),
         ({"points": "none"}, "/points"),
         ({"colour": "green"}, "/colour"),
