@@ -52,8 +52,9 @@ def run(settings: Settings, runners: Runners, *, queues: str | None = None, cold
         beats = _engine(stack, settings, pool_size=1)
         with engine.connect() as connection:
             check_role_is_safe(connection)
-        catalogue = {} if cold else _catalogue(runners)
-        who = _identity(parse_queues(queues or settings.worker_queues), settings, catalogue)
+        served = parse_queues(queues or settings.worker_queues)
+        catalogue = {} if cold else _catalogue(runners, trains=Queue.TRAIN in served)
+        who = _identity(served, settings, catalogue)
         scratch = stack.enter_context(_scratch(settings.home.resolve()))
         pulse = _pulse(settings.home.resolve() / PULSES, who)
         doorbell = Doorbell(deaf_after_s=settings.timers.lease_s)
@@ -102,13 +103,13 @@ def _engine(stack: ExitStack, settings: Settings, *, pool_size: int) -> Engine:
     return engine
 
 
-def _catalogue(runners: Runners) -> dict[str, Any]:
+def _catalogue(runners: Runners, *, trains: bool) -> dict[str, Any]:
     """Asked of the runner, which also proves that it can import the models."""
     client = RunnerClient(
         runners, fresh=False, stall_s=CATALOGUE_WITHIN_S, graces=Graces(), interrupted_by=lambda: None
     )
     try:
-        answer, _ = client.call("catalogue")
+        answer, _ = client.call("catalogue", {"trains": trains})
     finally:
         client.close()
     return {name: value for name, value in answer.items() if name != "type"}
