@@ -76,7 +76,10 @@ class LesionDetectorParams:
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise SchemaError("/backbone", f"must be one of {', '.join(BACKBONES)}")
-        decode(BACKBONES[self.backbone].params, self.backbone_params, "/backbone_params")
+        backbone = BACKBONES[self.backbone]
+        decode(backbone.params, self.backbone_params, "/backbone_params")
+        if self.size_px < backbone.smallest_input_px:
+            raise SchemaError("/size_px", f"must be at least {backbone.smallest_input_px} for {self.backbone}")
 
 
 def run(

@@ -247,7 +247,10 @@ def test_frames_of_people_are_real_evidence(tmp_path):
         ({"backbone": "lenet"}, "/backbone"),
         ({"backbone_params": {"width": "wide"}}, "/backbone_params/width"),
         ({"augmentation": {"blur": 2}}, "/augmentation/blur"),
-        ({"optimizer": "sgd"}, "/optimizer"),
+        ({"size_px": 224.0}, "/size_px"),
+        ({"backbone": "alexnet", "backbone_params": {}, "size_px": 62}, "/size_px"),
+        ({"triplet": {"margin": -1}}, "/triplet/margin"),
+        ({"routing": "both"}, "/routing"),
         ({"size_px": 224.0}, "/size_px"),
     ],
 )
