@@ -78,8 +78,9 @@ class LesionDetectorParams:
             raise SchemaError("/backbone", f"must be one of {', '.join(BACKBONES)}")
         backbone = BACKBONES[self.backbone]
         decode(backbone.params, self.backbone_params, "/backbone_params")
-        if self.size_px < backbone.smallest_input_px:
-            raise SchemaError("/size_px", f"must be at least {backbone.smallest_input_px} for {self.backbone}")
+        least_px = backbone.smallest_input_px
+        if self.size_px < least_px:
+            raise SchemaError("/size_px", f"must be at least {least_px} for {self.backbone}")
 
 
 def run(

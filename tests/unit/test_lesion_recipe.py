@@ -251,7 +251,7 @@ def test_frames_of_people_are_real_evidence(tmp_path):
         ({"backbone": "alexnet", "backbone_params": {}, "size_px": 62}, "/size_px"),
         ({"triplet": {"margin": -1}}, "/triplet/margin"),
         ({"routing": "both"}, "/routing"),
-        ({"size_px": 224.0}, "/size_px"),
+        ({"optimizer": "sgd"}, "/optimizer"),
     ],
 )
 def test_wrong_parameters_are_refused_where_they_are_wrong(change, pointer, dataset, tmp_path):
