@@ -45,17 +45,19 @@ def calibrated(scores: Float, calibration: Calibration) -> npt.NDArray[np.float6
     return _sigmoid(calibration.slope * scores.astype(np.float64) + calibration.intercept)
 
 
-def choose_threshold(labels_N: npt.NDArray[np.integer], probabilities_N: Float, point: str) -> float | None:
-    """Threshold of one label at a named operating point; "positive" means probability >= threshold.
+def choose_thresholds(labels_N: npt.NDArray[np.integer], probabilities_N: Float) -> dict[str, float] | None:
+    """Thresholds of one label by operating point; "positive" means probability >= threshold.
+
+    "balanced" has the greatest Youden index; "sensitive" is the most specific with sensitivity >= 0.9, and
+    "specific" the most sensitive with specificity >= 0.9. Of a good detector these two would cross: then they
+    stay at "balanced", so that "sensitive" never finds less than it, nor "specific" more.
 
     Args:
         labels_N: 1, 0 or -1 for unknown.
         probabilities_N: calibrated.
-        point: "balanced" (greatest Youden index), "sensitive" (most specific with sensitivity >= 0.9) or
-            "specific" (most sensitive with specificity >= 0.9).
 
     Returns:
-        A threshold halfway between two probabilities that were seen; None if only one class is known.
+        Thresholds halfway between two probabilities that were seen; None if only one class is known.
     """
     known = labels_N >= 0
     positive, probabilities = labels_N[known] == 1, probabilities_N[known].astype(np.float64)
@@ -64,7 +66,15 @@ def choose_threshold(labels_N: npt.NDArray[np.integer], probabilities_N: Float, 
     candidates = _between(probabilities)
     sensitivity = 1 - _share_below(probabilities[positive], candidates)
     specificity = _share_below(probabilities[~positive], candidates)
-    return float(candidates[np.argmax(_CRITERIA[point](sensitivity, specificity))])
+    best = {
+        point: float(candidates[np.argmax(criterion(sensitivity, specificity))])
+        for point, criterion in _CRITERIA.items()
+    }
+    balanced = best["balanced"]
+    return best | {
+        "sensitive": min(best["sensitive"], balanced),
+        "specific": max(best["specific"], balanced),
+    }
 
 
 def _newton(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from models.imaging.calibration import (
     DEFAULT_OPERATING_POINT,
     OPERATING_POINTS,
     calibrated,
-    choose_threshold,
+    choose_thresholds,
     fit_calibration,
 )
 
@@ -93,9 +93,9 @@ def calibrate(
             unfitted.append(name)
         calibration[name] = fitted or Calibration()
         probabilities = calibrated(scores, calibration[name])
+        chosen = None if fitted is None else choose_thresholds(labels, probabilities)
         for point, thresholds in points.items():
-            threshold = choose_threshold(labels, probabilities, point)
-            thresholds[name] = _UNSURE if threshold is None or fitted is None else threshold
+            thresholds[name] = _UNSURE if chosen is None else chosen[point]
     return replace(spec, calibration=calibration, operating_points=points), unfitted
 
 
