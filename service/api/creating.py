@@ -34,7 +34,10 @@ IdempotencyKey = Annotated[
 ]
 Prefer = Annotated[
     str | None,
-    Header(description=f"`wait=N` holds the answer up to N <= {MAX_WAIT_S} seconds for the job's end."),
+    Header(
+        alias="Prefer",
+        description=f"`wait=N` holds the answer up to N <= {MAX_WAIT_S} seconds for the job's end.",
+    ),
 ]
 
 

@@ -35,6 +35,19 @@ def test_every_operation_but_the_public_ones_asks_for_a_key(document):
             assert ("security" in operation) == path.startswith("/api/v1")
 
 
+def test_headers_have_the_names_that_the_service_reads(document):
+    """A client made from the document would send what stands here."""
+    named = {
+        parameter["name"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "header"
+    }
+    assert {"Idempotency-Key", "Prefer"} <= named
+    assert not {name for name in named if name.startswith(("-", "_"))}
+
+
 @pytest.mark.slow
 def test_operations_do_what_the_document_says(api, document, tmp_path):
     """Schemathesis as anybody runs it: every check, by examples, at the edges, at random and in sequences."""
