@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 def connect() -> "Enteron":
     from service.client.client import Enteron
+    from service.settings import refuse_unknown_variables
 
+    refuse_unknown_variables()
     return Enteron.from_environment()
 
 

@@ -112,6 +112,11 @@ def report(dataset: "Dataset") -> list[Table | str]:
     shown: list[Table | str] = [
         f"{dataset['name']}:{dataset['version']} is {dataset['state']}; id {dataset['id']}"
     ]
+    if not found:
+        return [
+            *shown,
+            f"No report yet: `enteron job watch {dataset['job_id']}` tells how its check goes or ended.",
+        ]
     return shown + _counts(found) + _problems(found)
 
 

@@ -106,6 +106,8 @@ def run_demo(client: "Enteron", terminal: Terminal, folder: Path) -> dict[str, A
     check_findings(frames, drawn)
     terminal.show(*findings_shown(analysis, frames))
     overlays = folder / "overlays"
+    for left in overlays.glob("*.png"):  # of an earlier reading
+        left.unlink()
     write_overlays(client, analysis_id, frames, overlays)
     terminal.show(f"Heat maps  {overlays}")
     return {"analysis": analysis, "frames": frames, "overlays": str(overlays)}

@@ -41,7 +41,7 @@ def describe(problem: Exception) -> tuple[str, str, int] | None:
         case Refused():
             advice, exit_code = _BY_STATUS.get(problem.status, _BY_STATUS[422]), REFUSED
         case JobFailed():
-            follow = f"See `enteron job watch {problem.job['id']}`."
+            follow = f"If the cause has passed: `enteron job retry {problem.job['id']}`."
             advice, exit_code = _BY_JOB_CODE.get(problem.code, follow), FAILED
         case Unreachable():
             advice, exit_code = "Start it with `enteron up`, or set ENTERON_API_URL.", UNREACHABLE

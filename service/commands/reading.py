@@ -36,6 +36,8 @@ def analyze(
     """Read frames and print what was found in each."""
     terminal = Terminal(json=json_)
     paths = images(files)
+    if save_overlays:
+        refuse_pictures_in(save_overlays)
     with connect() as client:
         with terminal.progress("Sending", "bytes") as show:
             job = client.analyze(
@@ -132,10 +134,19 @@ def _caution(frames: Sequence[Mapping[str, Any]]) -> str:
     return "Research use. Not for diagnosis." + (drawn if "synthetic" in evidence else "")
 
 
+def refuse_pictures_in(folder: Path) -> None:
+    """Those of another reading would pass for this one's."""
+    if any(folder.glob("*.png")):
+        raise Complaint(f"There are pictures in {folder} already.", "Name a new or empty folder.")
+
+
 def write_overlays(
     client: "Enteron", analysis_id: str, frames: Sequence[Mapping[str, Any]], folder: Path
 ) -> int:
-    """One picture per positive finding; named by number and label, for a frame's name may tell a person's."""
+    """One picture per positive finding; named by number and label, for a frame's name may tell a person's.
+
+    Numbers count from 1, as on the page and in the order of the table.
+    """
     from service.commands.overlays import compose
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,5 +155,5 @@ def write_overlays(
     for ordinal, finding in positive:
         image = client.image(analysis_id, ordinal)
         overlay = client.overlay(analysis_id, ordinal, finding["label"])
-        compose(image, overlay, finding).save(folder / f"{ordinal:06d}-{finding['label']}.png")
+        compose(image, overlay, finding).save(folder / f"{ordinal + 1:06d}-{finding['label']}.png")
     return len(positive)

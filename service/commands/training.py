@@ -36,6 +36,7 @@ def train(
         job = client.train(
             recipe, resolve(client, dataset), backbone=backbone, params=options(param), model_name=name
         )
+        terminal.say(f"Job {job['id']}; it goes on without this command: `enteron job watch {job['id']}`")
         result = watch_training(client, terminal, job)["result"] or {}
     made = f"{result['model']}:{result['version']}"
     use = f"Put it into use: enteron model promote {made} --reason '...'"

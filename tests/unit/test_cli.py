@@ -14,7 +14,7 @@ import typer
 from service import cli
 from service.client.client import Enteron
 from service.client.transport import Transport
-from service.commands import parts, problems, training
+from service.commands import connection, parts, problems, reading, training
 from service.commands.terminal import Table
 from service.domain.errors import InvalidInput, Unavailable
 
@@ -259,3 +259,18 @@ def test_what_was_measured_stands_beside_what_colour_alone_reaches() -> None:
     assert table.rows[0] == ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %", "90 % of 10")
     assert set(table.rows[1][2:]) == {"not measured"}
     assert "this flatters" in str(training.measured(metrics | {"trained_on_it": True})[0])
+
+
+def test_commands_of_the_client_refuse_misspelt_settings_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENTERON_HOEM", "x")
+    with pytest.raises(InvalidInput, match="ENTERON_HOEM"):
+        connection.connect()
+
+
+def test_pictures_of_another_reading_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
+    reading.refuse_pictures_in(tmp_path / "new")
+    (tmp_path / "000001-polyp.png").touch()
+    with pytest.raises(problems.Complaint, match="already"):
+        reading.refuse_pictures_in(tmp_path)
