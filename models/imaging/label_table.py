@@ -170,10 +170,13 @@ def _csv_rows(data: bytes, problems: Problems) -> tuple[list[str], list[tuple[in
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise IngestRefused("not_utf8", "the table is not UTF-8 text") from None
+    if "\0" in text:  # PostgreSQL takes no text with it, and groups are reported by name
+        raise IngestRefused("not_csv", "the table is not CSV")
     csv.field_size_limit(_MAX_FIELD_CHARS)
     rows: list[tuple[int, list[str]]] = []
     try:
-        lines = csv.reader(io.StringIO(text, newline=""))
+        # Strict: otherwise a quote that is not closed makes one row, and one group, of two.
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = [name.strip() for name in next(lines, [])]
         for number, values in enumerate(lines, 1):
             if len(values) == len(header):

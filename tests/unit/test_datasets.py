@@ -193,6 +193,9 @@ def test_problems_are_reported_with_their_places(
         (dataset("filename,group,polyp\n9.png,a,1\n"), "no_frames"),
         ({"labels.csv": b"\xff\xfe\x00"}, "not_utf8"),
         ({"labels.csv": "filename,group,polyp\n" + "x" * 70_000 + ",a,1\n"}, "not_csv"),
+        (dataset("filename,group,polyp\n0.png,a\0,1\n"), "not_csv"),
+        (dataset('filename,group,polyp\n0.png,"a,1\n1.png,"b,0\n'), "not_csv"),
+        (dataset('filename,group,polyp\n0.png,a,1\n1.png,"b,0\n'), "not_csv"),
         (dataset(TABLE) | {"boxes.csv": "filename,x\n"}, "no_box_columns"),
     ],
 )
