@@ -157,6 +157,7 @@ class Conversation:
         self._stall_s = stall_s
         self._graces = graces
         self._interrupt: Interrupt | None = None
+        self._event_refused = False
         self._kill_at = float("inf")
 
     def hold(self, header: Header, buffers: Sequence[pipe.Buffer]) -> tuple[Header, list[bytearray]]:
@@ -192,7 +193,8 @@ class Conversation:
                 exception=header.get("exception", ""),
                 place=header.get("place", ""),
             )
-        if self._interrupt is not None and header.get("stopped"):
+        # What came before the request to stop was heard is whole, unless one of its events was not taken.
+        if self._interrupt is not None and (header.get("stopped") or self._event_refused):
             raise self._interrupt
         return header, buffers
 
@@ -200,6 +202,7 @@ class Conversation:
         try:
             self._on_event(event)
         except Interrupt as interrupt:
+            self._event_refused = True
             self._cut_short(interrupt)
 
     def _look_for_interrupt(self) -> None:
