@@ -1,7 +1,8 @@
 """A dataset of frames on disk: `frames.pack`, `index.parquet`, `refused.parquet` and `report.json`.
 
 The pack is the original encoded bytes of frames and masks, one after another; the index has one row per
-frame. A label column `label:<name>` holds 1, 0 or null for unknown. `models.imaging.ingest` writes it.
+frame. `look` is its perceptual hash, `split` the side that the dataset's maker put it on. A label column
+`label:<name>` holds 1, 0 or null for unknown. `models.imaging.ingest` writes it.
 """
 
 import hashlib
@@ -60,11 +61,13 @@ def index_schema(labels: Sequence[str]) -> pa.Schema:
             ("ordinal", pa.int32()),
             ("name", pa.string()),
             ("sha256", pa.string()),
+            ("look", pa.int64()),
             ("offset", pa.int64()),
             ("length", pa.int64()),
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("group", pa.string()),
+            ("split", pa.string()),
             *((LABEL_PREFIX + label, pa.int8()) for label in labels),
             ("boxes", pa.list_(_BOX)),
             ("masks", pa.list_(_MASK)),
@@ -155,9 +158,17 @@ class FramesDataset:
         """The group (patient, video or block) of each frame, str [N]."""
         return self._strings("group")
 
+    def splits(self) -> NDArray[np.str_]:
+        """The side or fold that the dataset itself puts each frame on, str [N]; "" where it says nothing."""
+        return self._strings("split")
+
     def hashes(self) -> NDArray[np.str_]:
         """SHA-256 of each frame's bytes, hexadecimal, str [N]."""
         return self._strings("sha256")
+
+    def looks(self) -> NDArray[np.int64]:
+        """Perceptual hash of each frame, int64 [N]: see `models.imaging.perceptual`."""
+        return np.asarray(self._index["look"].to_numpy(), dtype=np.int64)
 
     def names(self) -> NDArray[np.str_]:
         """The name each frame came under, str [N]: for people, never for learning or for paths."""

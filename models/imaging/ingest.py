@@ -30,6 +30,7 @@ from models.imaging.datasets import (
 from models.imaging.decode import Undecodable, decode_frame, decode_mask
 from models.imaging.ingest_formats import FORMATS, Source
 from models.imaging.label_table import IngestRefused, LabelRow, Problem, Problems, fits
+from models.imaging.perceptual import difference_hash
 
 _ROWS_PER_GROUP = 4096
 
@@ -161,7 +162,8 @@ class _Writer:
             return self.refuse("no_group", member, row.row)
         try:
             data = self._members.read(member)
-            height, width, _ = decode_frame(data).shape
+            frame = decode_frame(data)
+            height, width, _ = frame.shape
         except (MemberRefused, Undecodable) as refused:
             return self.refuse(refused.code, member, row.row)
         boxes = [
@@ -185,11 +187,13 @@ class _Writer:
                 "ordinal": len(self._frames),
                 "name": member,
                 "sha256": sha256,
+                "look": difference_hash(frame),
                 "offset": offset,
                 "length": len(data),
                 "width": width,
                 "height": height,
                 "group": row.group,
+                "split": row.split,
                 **values,
                 "boxes": [asdict(box) for box in boxes],
                 "masks": [asdict(mask) for mask in masks],
