@@ -229,21 +229,31 @@ def build_module(spec: ModelSpec, state: Mapping[str, torch.Tensor]) -> nn.Modul
     Raises:
         ArtifactRefused: `unknown_builder`, `unknown_backbone`, `builder_params` or `weights_mismatch`.
     """
+    module = _built(spec)
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ArtifactRefused("weights_mismatch", "the weights belong to another architecture") from error
+    return module.eval()
+
+
+def drawn_twin(spec: ModelSpec) -> nn.Module:
+    """The spec's module with weights drawn by its seed: what chance does (errors as `build_module`)."""
+    torch.manual_seed(spec.seed)
+    return _built(spec).eval()
+
+
+def _built(spec: ModelSpec) -> nn.Module:
     if spec.builder.name not in MODULE_BUILDERS:
         raise unknown_builder(MODULE_BUILDERS)
     try:
-        module = MODULE_BUILDERS[spec.builder.name](spec)
+        return MODULE_BUILDERS[spec.builder.name](spec)
     except UnknownBackbone as error:
         raise ArtifactRefused(error.code, str(error)) from error
     except SchemaError as error:
         raise ArtifactRefused("builder_params", f"The builder refuses its parameters: {error}.") from error
     except (KeyError, TypeError) as error:
         raise ArtifactRefused("builder_params", "The builder does not accept these parameters.") from error
-    try:
-        module.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ArtifactRefused("weights_mismatch", "the weights belong to another architecture") from error
-    return module.eval()
 
 
 def unknown_builder(known: Iterable[str]) -> ArtifactRefused:

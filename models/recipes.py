@@ -6,6 +6,7 @@ from typing import Any
 
 from models.artifacts import Trained, unknown_builder
 from models.imaging import recipe as lesion_detector
+from models.imaging.lesion_params import LesionDetectorParams
 from models.schema import JsonObject, json_schema
 from models.training import Interrupted
 
@@ -33,7 +34,7 @@ RECIPES: dict[str, Recipe] = {
     "lesion-detector": Recipe(
         summary="multi-label lesion detector with class activation maps",
         dataset_kind="frames",
-        params=lesion_detector.LesionDetectorParams,
+        params=LesionDetectorParams,
         run=lesion_detector.run,
         evaluate=lesion_detector.evaluate,
     ),

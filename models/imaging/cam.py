@@ -47,6 +47,13 @@ def box(cam_hw: Float32, size: int, *, fraction: float = BOX_FRACTION) -> tuple[
     return columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
 
 
+def region(cam_hw: Float32, size: int, *, fraction: float = BOX_FRACTION) -> npt.NDArray[np.bool_]:
+    """Bool [size, size]: where the map reaches a fraction of its peak; nowhere if it speaks for nothing."""
+    full = upsample(cam_hw, size)
+    highest = float(full.max())
+    return np.asarray((full >= fraction * highest) & (highest > 0))
+
+
 def _summit(values: Float32, index: int) -> float:
     """Offset of the parabola's summit from the highest of its three points; 0 at an edge and on a plateau."""
     if not 0 < index < len(values) - 1:

@@ -105,6 +105,7 @@ class FramesDataset:
         Raises:
             DatasetDamaged: files are missing, or the index points outside the pack.
         """
+        self._folder = folder
         try:
             self._index = pq.read_table(folder / INDEX_NAME)
             self._pack = (folder / PACK_NAME).open("rb")
@@ -186,9 +187,13 @@ class FramesDataset:
         """The masks of one frame; `mask_bytes` reads one."""
         return tuple(MaskRef(**row) for row in self._index["masks"][ordinal].as_py() or ())
 
-    def mask_bytes(self, mask: MaskRef) -> bytes:
-        """The original encoded bytes of a mask: decode them with `decode.decode_mask`."""
+    def mask_bytes(self, ordinal: int, mask: MaskRef) -> bytes:
+        """The original encoded bytes of a mask of that frame: decode them with `decode.decode_mask`."""
         return self._read(mask.offset, mask.length)
+
+    def drawn_by_code(self) -> NDArray[np.bool_]:
+        """Bool [N]: which frames are synthetic, as the ingest's report says of all of them."""
+        return np.full(len(self), read_report(self._folder).get("format") == "synthetic")
 
     def fingerprint(self) -> str:
         """Recomputed from the index: see `fingerprint`."""

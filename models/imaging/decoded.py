@@ -11,13 +11,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.events import Event, Progress
-from models.imaging.datasets import FramesDataset
 from models.imaging.decode import decode_frame, decode_mask
+from models.imaging.mixture import Frames
 from models.imaging.preprocess import SquareMap, fit_square
 
 # Lesion coverage is kept on this grid: finer than any activation map, a thousandth of the frame's bytes.
 COVERAGE_GRID = 32
 _CHUNK = 128
+_HALF = 128  # of a pixel's 255
 
 
 class Stopped(Exception):
@@ -38,7 +39,7 @@ class Coverage:
 
 
 def decode_frames(
-    dataset: FramesDataset,
+    dataset: Frames,
     ordinals: npt.NDArray[np.int64],
     *,
     size_px: int,
@@ -78,7 +79,7 @@ def decode_frames(
 
 
 def read_coverage(
-    dataset: FramesDataset, ordinals: npt.NDArray[np.int64], label_names: Sequence[str]
+    dataset: Frames, ordinals: npt.NDArray[np.int64], label_names: Sequence[str]
 ) -> Coverage | None:
     """Masks and boxes of the frames on the coverage grid; None where the dataset has none."""
     shape = (len(ordinals), len(label_names))
@@ -89,15 +90,15 @@ def read_coverage(
         for label, region in lesion_regions(dataset, int(ordinal)):
             if label in column:
                 index = row, column[label]
-                share_NKGG[index] = np.maximum(share_NKGG[index], _on_grid(region))
+                share_NKGG[index] = np.maximum(share_NKGG[index], _squared(region, COVERAGE_GRID))
                 known_NK[index] = True
     return Coverage(share_NKGG, known_NK) if known_NK.any() else None
 
 
-def lesion_regions(dataset: FramesDataset, ordinal: int) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
+def lesion_regions(dataset: Frames, ordinal: int) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
     """Each mask and box of a frame as (label, bool [height, width]); several of one label stay several."""
     for mask in dataset.masks(ordinal):
-        region = decode_mask(dataset.mask_bytes(mask))
+        region = decode_mask(dataset.mask_bytes(ordinal, mask))
         if region.any():  # an empty mask says nothing about the place
             yield mask.label, region
     boxes = dataset.boxes(ordinal)
@@ -111,27 +112,23 @@ def lesion_regions(dataset: FramesDataset, ordinal: int) -> Iterable[tuple[str, 
             yield box.label, region
 
 
-def peak_in_lesion(
-    dataset: FramesDataset, ordinal: int, *, label: str, peak_xy: tuple[float, float], size_px: int
-) -> tuple[bool, float] | None:
-    """Whether a peak in the square lies inside a lesion of the label, and what share of the frame that is.
-
-    None where nobody has drawn the lesion.
-    """
+def lesion_in_square(
+    dataset: Frames, ordinal: int, *, label: str, size_px: int
+) -> npt.NDArray[np.bool_] | None:
+    """Bool [size, size]: lesions of a label in the square that is read; None where nobody has drawn one."""
     regions = [region for name, region in lesion_regions(dataset, ordinal) if name == label]
     if not regions:
         return None
-    height, width = regions[0].shape
-    x, y = SquareMap(width, height, size_px).point_to_frame(*peak_xy)
-    row, column = min(int(y), height - 1), min(int(x), width - 1)
-    lesion = np.logical_or.reduce(regions)
-    return bool(lesion[row, column]), float(lesion.mean())
+    share = _squared(np.logical_or.reduce(regions), size_px)
+    # A lesion smaller than a pixel is where it fills most of one.
+    return np.asarray(share >= max(1, min(_HALF, share.max())))
 
 
-def _on_grid(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _squared(region: npt.NDArray[np.bool_], size_px: int) -> npt.NDArray[np.uint8]:
+    """Share of each pixel of the square that is region, uint8 0..255, [size, size]."""
     height, width = region.shape
     side = max(height, width)
-    left, top = SquareMap(width, height, COVERAGE_GRID).pad_px
+    left, top = SquareMap(width, height, size_px).pad_px
     square = np.zeros((side, side), np.uint8)
     square[top : top + height, left : left + width] = region * np.uint8(255)
-    return np.array(Image.fromarray(square).resize((COVERAGE_GRID, COVERAGE_GRID), Image.Resampling.BOX))
+    return np.array(Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BOX))

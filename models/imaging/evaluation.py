@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.imaging import cam
 from models.imaging.colour_baseline import ColourBaseline, colour_histogram
-from models.imaging.datasets import FramesDataset
-from models.imaging.decoded import peak_in_lesion
 from models.imaging.predictor import Predictions
 from models.metrics import brier_score, decision_metrics, expected_calibration_error, ranking_metrics
 from models.schema import JsonObject, encode
@@ -57,41 +54,6 @@ def measure(
         "mean_auc": float(np.mean(areas)) if areas else None,
         "labels": by_label,
     }
-
-
-def measure_pointing(
-    predictions: Predictions,
-    labels_NK: npt.NDArray[np.int8],
-    dataset: FramesDataset,
-    ordinals_N: npt.NDArray[np.int64],
-    *,
-    size_px: int,
-) -> dict[str, JsonObject | None]:
-    """Pointing game: how often the map of a positive frame peaks inside a mask or box of the label.
-
-    Zhang et al., "Top-down neural attention by excitation backprop" (IJCV 2018), without tolerance.
-
-    Returns:
-        Label to `{"hits", "n", "rate", "lesion_share"}`, the last being the rate of a random point; None
-        where no place is known.
-    """
-    result: dict[str, JsonObject | None] = {}
-    for column, name in enumerate(predictions.labels):
-        found = []
-        for row in np.flatnonzero(labels_NK[:, column] == 1):
-            peak_xy = cam.peak(predictions.cam_BKhw[row, column], size_px)
-            ordinal = int(ordinals_N[row])
-            hit = peak_in_lesion(dataset, ordinal, label=name, peak_xy=peak_xy, size_px=size_px)
-            if hit is not None:
-                found.append(hit)
-        result[name] = _pointing(found) if found else None
-    return result
-
-
-def _pointing(found: Sequence[tuple[bool, float]]) -> JsonObject:
-    hits, shares = zip(*found, strict=True)
-    rate, share = float(np.mean(hits)), float(np.mean(shares))
-    return {"hits": sum(hits), "n": len(hits), "rate": rate, "lesion_share": share}
 
 
 def colour_baseline(

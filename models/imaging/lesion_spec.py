@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,21 +39,19 @@ def make_spec(
     builder: Builder,
     contract: InputContract,
     label_names: tuple[str, ...],
-    evidence: Evidence,
     dataset_fingerprint: str,
     licence: str,
     seed: int,
     dtype: Dtype,
 ) -> ModelSpec:
-    """Spec of a trained detector, not calibrated yet."""
+    """Spec of a trained detector, not calibrated yet and without evidence."""
     return ModelSpec(
         name=NAME,
         task="image-multilabel",
         builder=builder,
         input=contract,
         labels=tuple(
-            Label(name, _CODE_SCHEME, name.upper(), _MEANINGS.get(name, name), evidence)
-            for name in label_names
+            Label(name, _CODE_SCHEME, name.upper(), _MEANINGS.get(name, name), "none") for name in label_names
         ),
         calibration={name: Calibration() for name in label_names},
         operating_points={point: dict.fromkeys(label_names, _UNSURE) for point in OPERATING_POINTS},
@@ -99,8 +96,6 @@ def calibrate(
     return replace(spec, calibration=calibration, operating_points=points), unfitted
 
 
-def keep_measured_evidence(spec: ModelSpec, metrics: Mapping[str, Any]) -> ModelSpec:
-    """Evidence stays only with the labels whose AUC could be measured on unseen groups."""
-    measured = {name for name, entry in metrics["labels"].items() if entry["auc"] is not None}
-    labels = (label if label.name in measured else replace(label, evidence="none") for label in spec.labels)
-    return replace(spec, labels=tuple(labels))
+def with_evidence(spec: ModelSpec, evidence: Mapping[str, Evidence]) -> ModelSpec:
+    """Spec that says of every label on which kind of frames it was measured."""
+    return replace(spec, labels=tuple(replace(label, evidence=evidence[label.name]) for label in spec.labels))

@@ -62,9 +62,9 @@ class Predictor:
         batch_size: int = 32,
     ) -> None:
         self.spec = spec
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._batch_size = batch_size
-        self._module = place(module.eval(), self._device)
+        self._module = place(module.eval(), self.device)
         calibration = [spec.calibration[name] for name in spec.label_names]
         self._slope_K = np.array([item.slope for item in calibration])
         self._intercept_K = np.array([item.intercept for item in calibration])
@@ -135,8 +135,8 @@ class Predictor:
     @torch.inference_mode()
     def _forward_batch(self, frames_BHWC: npt.NDArray[np.uint8]) -> DetectorOutput:
         # BHWC memory seen as BCHW is channels-last already: no copy before the device.
-        frames_BCHW = torch.from_numpy(np.ascontiguousarray(frames_BHWC)).to(self._device).permute(0, 3, 1, 2)
-        with autocast(self._device, self.spec.dtype):
+        frames_BCHW = torch.from_numpy(np.ascontiguousarray(frames_BHWC)).to(self.device).permute(0, 3, 1, 2)
+        with autocast(self.device, self.spec.dtype):
             output: DetectorOutput = self._module(frames_BCHW)
         return DetectorOutput(*(tensor.cpu() for tensor in output))
 

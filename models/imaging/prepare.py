@@ -1,11 +1,14 @@
 """From a dataset of frames to arrays that can be trained on: learnable labels, sides that do not leak.
 
+Three steps, so that several splits can share one decoding: the table of all frames, its division into sides,
+the pixels. Whatever can be refused is refused before the first frame is decoded.
 Shape suffixes: N frames, K labels, H W C pixels.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +16,24 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from models.events import Event
-from models.imaging.datasets import FramesDataset
 from models.imaging.decoded import Coverage, decode_frames, read_coverage
+from models.imaging.mixture import Frames
 from models.imaging.splits import SplitImpossible, audit_split, split_groups
 from models.schema import JsonObject, encode
+
+SIDES = ("train", "tune", "test")
+# How published datasets call them.
+_OWN_NAMES = {
+    "train": "train",
+    "training": "train",
+    "tune": "tune",
+    "val": "tune",
+    "valid": "tune",
+    "validation": "tune",
+    "test": "test",
+    "testing": "test",
+}
+SplitName = Literal["grouped", "own"]
 
 
 class TrainingRefused(ValueError):
@@ -29,6 +46,52 @@ class TrainingRefused(ValueError):
 
 
 @dataclass(frozen=True)
+class FrameTable:
+    """What is known of the N frames of a dataset without a look at them.
+
+    Attributes:
+        label_names: the K names.
+        labels_NK: 1, 0 or -1 for unknown.
+        groups_N: patient, video or block.
+        linked_N: the same, groups that share an identical frame being one.
+        hashes_N: SHA-256 of each frame.
+        own_N: the side that the dataset's maker put each frame on; "" where he says nothing.
+        synthetic_N: bool, drawn by code.
+    """
+
+    label_names: tuple[str, ...]
+    labels_NK: npt.NDArray[np.int8]
+    groups_N: npt.NDArray[np.str_]
+    linked_N: npt.NDArray[np.str_]
+    hashes_N: npt.NDArray[np.str_]
+    own_N: npt.NDArray[np.str_]
+    synthetic_N: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Frames on their sides, and what can be learnt there.
+
+    Attributes:
+        table: of all frames and labels.
+        sides_N: "train", "tune" or "test".
+        learnt_K: bool, which labels of the table can be learnt.
+        notes: JSON-able account of the split and of what is wrong with the dataset.
+    """
+
+    table: FrameTable
+    sides_N: npt.NDArray[np.str_]
+    learnt_K: npt.NDArray[np.bool_]
+    notes: JsonObject
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(
+            name for name, learnt in zip(self.table.label_names, self.learnt_K, strict=True) if learnt
+        )
+
+
+@dataclass(frozen=True)
 class PreparedFrames:
     """Frames in memory, with the K labels that can be learnt and the side each frame is on.
 
@@ -38,6 +101,7 @@ class PreparedFrames:
         label_names: the K names.
         groups_N: patient, video or block.
         sides_N: "train", "tune" or "test".
+        synthetic_N: bool, drawn by code.
         coverage: where lesions are, if anybody has drawn it.
         notes: JSON-able account of the split and of what is wrong with the dataset.
     """
@@ -47,6 +111,7 @@ class PreparedFrames:
     label_names: tuple[str, ...]
     groups_N: npt.NDArray[np.str_]
     sides_N: npt.NDArray[np.str_]
+    synthetic_N: npt.NDArray[np.bool_]
     coverage: Coverage | None
     notes: JsonObject
 
@@ -55,77 +120,123 @@ class PreparedFrames:
         return np.flatnonzero(self.sides_N == side)
 
 
-def prepare(
-    dataset: FramesDataset,
-    *,
-    size_px: int,
-    fractions: Mapping[str, float],
-    seed: int,
-    work_dir: Path,
-    report: Callable[[Event], None],
-    should_stop: Callable[[], bool],
-) -> PreparedFrames:
-    """Split by group, find the labels that can be learnt, then decode every frame once.
-
-    Args:
-        dataset: an ingested dataset of frames.
-        size_px: side of the squares.
-        fractions: of train, tune and test.
-        seed: of the split.
-        work_dir: gets the file of the decoded frames.
-        report: told of the progress.
-        should_stop: polled while decoding.
-
-    Raises:
-        TrainingRefused: `too_few_groups`, `no_learnable_label` or `no_tune_label`.
-        Stopped: on request.
-        Undecodable: the pack is not what was ingested.
-    """
+def read_table(dataset: Frames) -> FrameTable:
+    """The table of a dataset."""
     names, labels_NK = dataset.labels()
     groups_N, hashes_N = dataset.groups(), dataset.hashes()
     linked_N = link_groups(groups_N, hashes_N)
-    try:
-        sides_N = split_groups(linked_N, labels_NK, fractions=fractions, seed=seed)
-    except SplitImpossible as error:
-        message = (
-            "needs three groups (patients, videos) or more that share no frame, to train, tune and test on"
-        )
-        raise TrainingRefused("too_few_groups", message) from error
-    learnt = learnable(labels_NK, sides_N == "train")
-    if not learnt.any():
+    return FrameTable(
+        names, labels_NK, groups_N, linked_N, hashes_N, dataset.splits(), dataset.drawn_by_code()
+    )
+
+
+def split_table(
+    table: FrameTable, split: SplitName, *, fractions: Mapping[str, float], seed: int
+) -> npt.NDArray[np.str_]:
+    """The side of each frame, str [N].
+
+    "grouped" puts every group on one side; "own" takes the sides that the dataset's maker chose, and cuts
+    what is to be tuned on from his training groups where he left none.
+
+    Raises:
+        TrainingRefused: `too_few_groups`, or `no_own_split`.
+    """
+    if split == "grouped":
+        return _by_group(table, np.arange(len(table.linked_N)), fractions, seed)
+    sides_N = np.array([_OWN_NAMES.get(name.lower(), "") for name in table.own_N], np.str_)
+    if not {"train", "test"} <= set(sides_N) <= set(SIDES):
+        message = "the dataset does not say of every frame whether it is for training, validation or test"
+        raise TrainingRefused("no_own_split", message)
+    if "tune" not in sides_N:
+        train_M, kept = np.flatnonzero(sides_N == "train"), fractions["tune"]
+        sides_N[train_M] = _by_group(table, train_M, {"train": 1 - kept, "tune": kept}, seed)
+    return sides_N
+
+
+def divide(table: FrameTable, sides_N: npt.NDArray[np.str_], *, seed: int) -> Division:
+    """Find the labels that can be learnt on these sides.
+
+    Raises:
+        TrainingRefused: `no_learnable_label` or `no_tune_label`.
+    """
+    learnt_K = learnable(table.labels_NK, sides_N == "train")
+    if not learnt_K.any():
         raise TrainingRefused(
             "no_learnable_label", "no label has known positives and negatives on the training side"
         )
-    if not learnable(labels_NK[:, learnt], sides_N == "tune").any():
+    if not learnable(table.labels_NK[:, learnt_K], sides_N == "tune").any():
         raise TrainingRefused(
             "no_tune_label", "no label has positives and negatives on the side that chooses the epoch"
         )
-    ordinals = np.arange(len(dataset))
-    pixels_NHWC = decode_frames(
+    problems = audit_split(
+        sides_N, table.groups_N, table.labels_NK, label_names=table.label_names, hashes=table.hashes_N
+    )
+    merged = _count(table.groups_N) - _count(table.linked_N)
+    notes = {
+        "split": _describe(sides_N, table.groups_N) | {"seed": seed, "merged_groups": merged},
+        "split_problems": encode(problems),
+        "not_learnt": [n for n, learnt in zip(table.label_names, learnt_K, strict=True) if not learnt],
+    }
+    return Division(table, sides_N, learnt_K, notes)
+
+
+def decode(
+    dataset: Frames,
+    *,
+    size_px: int,
+    work_dir: Path,
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> npt.NDArray[np.uint8]:
+    """All frames as squares, uint8 [N, size, size, 3], in a file of `work_dir`.
+
+    Raises:
+        Stopped: on request.
+        Undecodable: the pack is not what was ingested.
+    """
+    return decode_frames(
         dataset,
-        ordinals,
+        np.arange(len(dataset)),
         size_px=size_px,
         path=work_dir / "frames.npy",
         report=report,
         should_stop=should_stop,
     )
-    label_names = tuple(name for name, keep in zip(names, learnt, strict=True) if keep)
-    problems = audit_split(sides_N, groups_N, labels_NK, label_names=names, hashes=hashes_N)
-    notes = {
-        "split": _describe(sides_N, groups_N)
-        | {"seed": seed, "merged_groups": _count(groups_N) - _count(linked_N)},
-        "split_problems": encode(problems),
-        "not_learnt": [name for name in names if name not in label_names],
-    }
+
+
+def prepared(
+    division: Division, pixels_NHWC: npt.NDArray[np.uint8], coverage: Coverage | None
+) -> PreparedFrames:
+    """A division with the pixels and the lesions of its labels."""
+    table = division.table
     return PreparedFrames(
         pixels_NHWC,
-        labels_NK[:, learnt],
-        label_names,
-        groups_N,
-        sides_N,
-        read_coverage(dataset, ordinals, label_names),
-        notes,
+        table.labels_NK[:, division.learnt_K],
+        division.label_names,
+        table.groups_N,
+        division.sides_N,
+        table.synthetic_N,
+        coverage,
+        division.notes,
     )
+
+
+def drawn_lesions(dataset: Frames, division: Division) -> Coverage | None:
+    """Where the lesions of the learnt labels are."""
+    return read_coverage(dataset, np.arange(len(dataset)), division.label_names)
+
+
+def _by_group(
+    table: FrameTable, chosen_M: npt.NDArray[np.int64], fractions: Mapping[str, float], seed: int
+) -> npt.NDArray[np.str_]:
+    try:
+        return split_groups(
+            table.linked_N[chosen_M], table.labels_NK[chosen_M], fractions=fractions, seed=seed
+        )
+    except SplitImpossible as error:
+        needed = {2: "two", 3: "three"}[len(fractions)]
+        message = f"needs {needed} groups (patients, videos) or more that share no frame: one for each side"
+        raise TrainingRefused("too_few_groups", message) from error
 
 
 def link_groups(groups_N: npt.NDArray[np.str_], hashes_N: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
@@ -150,10 +261,9 @@ def learnable(labels_NK: npt.NDArray[np.int8], chosen_N: npt.NDArray[np.bool_]) 
 
 
 def _describe(sides_N: npt.NDArray[np.str_], groups_N: npt.NDArray[np.str_]) -> JsonObject:
-    sides = ("train", "tune", "test")
     return {
-        "frames": {side: int((sides_N == side).sum()) for side in sides},
-        "groups": {side: _count(groups_N[sides_N == side]) for side in sides},
+        "frames": {side: int((sides_N == side).sum()) for side in SIDES},
+        "groups": {side: _count(groups_N[sides_N == side]) for side in SIDES},
     }
 
 

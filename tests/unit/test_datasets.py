@@ -120,7 +120,7 @@ def test_masks_and_boxes(tmp_path: Path) -> None:
     with FramesDataset(tmp_path) as frames:
         (reference,) = frames.masks(0)
         assert reference.label == "polyp"
-        assert decode_mask(frames.mask_bytes(reference)).sum() == 4
+        assert decode_mask(frames.mask_bytes(0, reference)).sum() == 4
         assert frames.boxes(2) == (Box("polyp", 1, 2, 3, 4.5), Box("bleeding", 0, 0, 12, 8))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.imaging.datasets import Box
-from models.imaging.decoded import COVERAGE_GRID, lesion_regions, peak_in_lesion, read_coverage
+from models.imaging.decoded import COVERAGE_GRID, lesion_in_square, lesion_regions, read_coverage
 
 
 class Boxed:
@@ -53,23 +53,24 @@ def test_a_box_that_begins_a_pixel_outside_keeps_what_is_inside():
 
 
 @pytest.mark.parametrize(
-    ("peak_xy", "inside"),
-    [
-        ((3, 18), True),
-        ((7.9, 16.5), True),
-        ((34, 33), True),
-        ((9, 18), False),
-        ((34, 35), False),
-        ((3, 5), True),
-    ],
+    ("x", "y", "inside"), [(3, 18, True), (7, 16, True), (34, 33, True), (9, 18, False), (34, 35, False)]
 )
-def test_a_peak_is_looked_up_in_the_frame(peak_xy, inside):
+def test_a_lesion_is_where_it_is_in_the_square(x, y, inside):
     # In a square of 64 the frame is a tenth of its size, below 16 px of padding.
-    hit, share = peak_in_lesion(Boxed(), 0, label="polyp", peak_xy=peak_xy, size_px=64)
-    assert hit is inside
-    assert share == pytest.approx((80 * 40 + 40 * 20) / (640 * 320))
+    lesion = lesion_in_square(Boxed(), 0, label="polyp", size_px=64)
+    assert lesion[y, x] == inside
+    assert lesion.sum() * 100 == 80 * 40 + 40 * 20
 
 
-def test_without_a_drawn_lesion_there_is_no_answer():
-    assert peak_in_lesion(Boxed(), 1, label="polyp", peak_xy=(1, 1), size_px=64) is None
-    assert peak_in_lesion(Boxed(), 0, label="bleeding", peak_xy=(1, 1), size_px=64) is None
+def test_a_lesion_smaller_than_a_pixel_is_one_pixel():
+    class Dotted(Boxed):
+        def boxes(self, ordinal):
+            return (Box("polyp", 100, 100, 3, 2),)
+
+    lesion = lesion_in_square(Dotted(), 0, label="polyp", size_px=64)
+    assert np.argwhere(lesion).tolist() == [[26, 10]]
+
+
+def test_without_a_drawn_lesion_there_is_no_place():
+    assert lesion_in_square(Boxed(), 1, label="polyp", size_px=64) is None
+    assert lesion_in_square(Boxed(), 0, label="bleeding", size_px=64) is None

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from models.imaging.detector import build_detector, masked_bce
+from models.imaging.detector import build_detector, masked_bce, pool
+from models.schema import SchemaError
 
 
 def small_detector(labels=3, **params):
@@ -70,3 +72,36 @@ def test_a_batch_without_known_labels_has_no_loss():
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_pooled_map_plus_bias_is_the_logit_under_log_sum_exp(training):
+    torch.manual_seed(0)
+    detector = build_detector("resnet10", {"width": 0.125}, 3, pooling="log-sum-exp").train(training)
+    torch.nn.init.normal_(detector.head.bias)
+    output = detector(torch.randint(0, 256, (4, 3, 96, 64), dtype=torch.uint8))
+    cells = output.cam_BKhw.double().flatten(2)
+    rebuilt = cells.exp().mean(dim=2).log() + detector.head.bias
+    torch.testing.assert_close(rebuilt.float(), output.logits_BK, atol=1e-5, rtol=0)
+
+
+def test_one_strong_cell_decides_under_log_sum_exp_and_drowns_in_the_mean():
+    cam = torch.zeros(1, 1, 7, 7)
+    cam[..., 3, 3] = 20
+    assert pool(cam, "mean").item() == pytest.approx(20 / 49)
+    assert pool(cam, "log-sum-exp").item() == pytest.approx(20 - np.log(49), abs=1e-5)
+
+
+def test_detached_routing_keeps_the_backbone_still():
+    for pooling in ("mean", "log-sum-exp"):
+        detector = build_detector("resnet10", {"width": 0.125}, 1, routing="detached", pooling=pooling)
+        detector(torch.rand(2, 3, 64, 64)).logits_BK.sum().backward()
+        assert {name for name, weight in detector.named_parameters() if weight.grad is not None} == {
+            "head.weight",
+            "head.bias",
+        }
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(SchemaError):
+        build_detector("resnet10", {}, 1, pooling="max")
