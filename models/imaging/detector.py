@@ -17,6 +17,8 @@ from models.backbones.build import build_backbone
 from models.schema import SchemaError
 
 UNKNOWN = -1
+# What the backbone sees: the camera's colours, or how each pixel differs from the frame's own mean colour.
+Colour = Literal["recorded", "per-frame"]
 # How a map becomes its logit: every cell counts alike, or the strongest count most (a soft maximum).
 Pooling = Literal["mean", "log-sum-exp"]
 # Where the classifier's gradient goes: through to the backbone, or no further than its own dense layer.
@@ -24,6 +26,8 @@ Routing = Literal["joint", "detached"]
 # Half range, half spread: capsule frames are not photographs, so ImageNet's constants have no claim here.
 DEFAULT_MEAN = (0.5, 0.5, 0.5)
 DEFAULT_STD = (0.25, 0.25, 0.25)
+_SURROUND = 8 / 255  # brightest channel of what JPEG leaves of black
+_FLAT = 0.02  # spread that sensor noise alone has: a frame of one colour is not blown up
 
 
 class DetectorOutput(NamedTuple):
@@ -52,6 +56,7 @@ class LesionDetector(nn.Module):
             what is made of the embedding alone, or nothing; it changes no answer.
         pooling: "mean" makes the classifier a plain dense layer on the embedding; "log-sum-exp" lets a small
             lesion decide. The embedding is the mean of the features either way.
+        colour: "per-frame" takes the place of `mean` and `std` (see `standardise`).
     """
 
     mean: torch.Tensor
@@ -66,10 +71,11 @@ class LesionDetector(nn.Module):
         std: Sequence[float] = DEFAULT_STD,
         routing: Routing = "joint",
         pooling: Pooling = "mean",
+        colour: Colour = "recorded",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self._routing, self._pooling = routing, pooling
+        self._routing, self._pooling, self._colour = routing, pooling, colour
         self.head = nn.Linear(cast(int, backbone.feature_channels), label_count)
         # Not in the state dict: the spec's input contract is the one place that holds them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -88,10 +94,29 @@ class LesionDetector(nn.Module):
         return DetectorOutput(logits_BK, embedding_BD, cam_BKhw)
 
     def normalise(self, frames_BCHW: torch.Tensor) -> torch.Tensor:
-        """Subtract `mean` and divide by `std` on the 0..1 scale."""
+        """What the backbone sees of frames [B, C, H, W]: no unit, mostly between -3 and 3."""
         if frames_BCHW.dtype == torch.uint8:
             frames_BCHW = frames_BCHW.to(self.mean.dtype) / 255
+        if self._colour == "per-frame":
+            return standardise(frames_BCHW)
         return (frames_BCHW - self.mean) / self.std
+
+
+def standardise(frames_BCHW: torch.Tensor) -> torch.Tensor:
+    """Each channel about its mean, over its spread, inside the field of view of each frame; 0 outside.
+
+    Lamps, white balance and the hue of the mucosa differ more between capsules than between lesions. What the
+    whole frame has in common is lost: a frame that is all blood looks like one that is all mucosa.
+
+    Args:
+        frames_BCHW: 0..1, black outside the field of view.
+    """
+    field_B1HW = (frames_BCHW.amax(dim=1, keepdim=True) > _SURROUND).to(frames_BCHW.dtype)
+    count_B111 = field_B1HW.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    mean_BC11 = (frames_BCHW * field_B1HW).sum(dim=(2, 3), keepdim=True) / count_B111
+    centred_BCHW = (frames_BCHW - mean_BC11) * field_B1HW
+    spread_BC11 = (centred_BCHW.square().sum(dim=(2, 3), keepdim=True) / count_B111).sqrt()
+    return centred_BCHW / (spread_BC11 + _FLAT)
 
 
 def pool(cam_BKhw: torch.Tensor, pooling: Pooling) -> torch.Tensor:
@@ -111,12 +136,16 @@ def build_detector(
     std: Sequence[float] = DEFAULT_STD,
     routing: Routing = "joint",
     pooling: Pooling = "mean",
+    colour: Colour = "recorded",
 ) -> LesionDetector:
     """Detector with fresh weights over a registered backbone (errors as `build_backbone`)."""
-    if pooling not in get_args(Pooling):
-        raise SchemaError("/pooling", f"must be one of {', '.join(get_args(Pooling))}")
+    for name, value, choices in (("pooling", pooling, Pooling), ("colour", colour, Colour)):
+        if value not in get_args(choices):
+            raise SchemaError(f"/{name}", f"must be one of {', '.join(get_args(choices))}")
     built = build_backbone(backbone, backbone_params)
-    return LesionDetector(built, label_count, mean=mean, std=std, routing=routing, pooling=pooling)
+    return LesionDetector(
+        built, label_count, mean=mean, std=std, routing=routing, pooling=pooling, colour=colour
+    )
 
 
 def masked_bce(logits_BK: torch.Tensor, labels_BK: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,9 @@ from models.artifacts import Builder
 from models.backbones.build import BACKBONES
 from models.devices import Precision
 from models.imaging.augment import Augmentation
-from models.imaging.detector import Pooling, Routing
+from models.imaging.detector import Colour, Pooling, Routing
 from models.imaging.lesion_spec import NAME
+from models.imaging.lesion_task import MapTerm, Sampling
 from models.imaging.prepare import SplitName
 from models.imaging.triplet import TripletParams
 from models.optimisation import OptimiserName, ScheduleName
@@ -34,9 +35,13 @@ class LesionDetectorParams:
     weight_decay: float = bounded(1e-2, minimum=0, maximum=1)
     schedule: ScheduleName = "one-cycle"
     map_weight: float = bounded(0.5, minimum=0, maximum=10, doc="localisation term, where lesions are drawn")
+    map_term: MapTerm = "pointing"
+    sampling: Sampling = "balanced"
+    kinds_per_batch: int = bounded(4, minimum=2, maximum=256, doc="P of P x K batches")
     triplet: TripletParams | None = None
     routing: Routing = "joint"
     pooling: Pooling = "mean"
+    colour: Colour = "recorded"
     average_decay: float | None = bounded(None, minimum=0, maximum=1, doc="moving average of the weights")
     patience_epochs: int | None = bounded(None, minimum=1, doc="early stop")
     max_seconds: float | None = bounded(None, minimum=0, doc="time budget of the training loop")
@@ -68,10 +73,10 @@ class LesionDetectorParams:
 
     def builder(self) -> Builder:
         """What builds the detector; an option that is off is left out, as in older specs."""
-        options = {"pooling": self.pooling} if self.pooling != "mean" else {}
-        return Builder(
-            NAME, {"backbone": self.backbone, "backbone_params": dict(self.backbone_params), **options}
-        )
+        backbone = {"backbone": self.backbone, "backbone_params": dict(self.backbone_params)}
+        options = {"pooling": (self.pooling, "mean"), "colour": (self.colour, "recorded")}
+        chosen = {name: value for name, (value, usual) in options.items() if value != usual}
+        return Builder(NAME, backbone | chosen)
 
     def training(self) -> TrainingConfig:
         """What the shared loop needs."""

@@ -5,6 +5,7 @@ Shape suffixes: N frames, B batch, C channels, H W frame, h w map grid, K labels
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from models.imaging.augment import Augmentation, augment
-from models.imaging.balance import balanced_batches
+from models.imaging.balance import balanced_batches, kinds_by_frames
 from models.imaging.decoded import Coverage
 from models.imaging.detector import DetectorOutput, LesionDetector, masked_bce
 from models.imaging.triplet import TripletParams, triplet_loss
@@ -20,6 +21,9 @@ from models.metrics import auc
 from models.training import StepLoss
 
 Batch = npt.NDArray[np.int64]
+# "pointing" asks the map to be highest in the lesion, "cells" every cell to say how much of it is lesion.
+MapTerm = Literal["pointing", "cells"]
+Sampling = Literal["balanced", "p-by-k"]
 # Decides between epochs of equal AUC (often 1.0): the better calibrated one, and never outweighs .001 of AUC.
 _LOSS_WEIGHT = 1e-3
 _EVALUATION_BATCH = 64
@@ -34,6 +38,9 @@ class TaskSettings:
     augmentation: Augmentation
     map_weight: float
     triplet: TripletParams | None
+    map_term: MapTerm = "pointing"
+    sampling: Sampling = "balanced"
+    kinds_per_batch: int = 4
 
 
 class LesionTask:
@@ -72,13 +79,13 @@ class LesionTask:
         self._settings, self._device = settings, device
 
     def batches(self, epoch: int, rng: np.random.Generator) -> list[Batch]:
-        """Frame numbers of an epoch, every label's positives and negatives in turn."""
-        plan = balanced_batches(
-            self._labels_NK[self._train_N].numpy(),
-            batch_size=self._settings.batch_size,
-            count=self._settings.steps_per_epoch,
-            rng=rng,
-        )
+        """Frame numbers of an epoch."""
+        settings, labels_MK = self._settings, self._labels_NK[self._train_N].numpy()
+        size = {"batch_size": settings.batch_size, "count": settings.steps_per_epoch}
+        if settings.sampling == "p-by-k":
+            plan = kinds_by_frames(labels_MK, kinds=settings.kinds_per_batch, rng=rng, **size)
+        else:
+            plan = balanced_batches(labels_MK, rng=rng, **size)
         return [self._train_N[batch] for batch in plan]
 
     def loss(self, module: torch.nn.Module, batch: Batch) -> StepLoss:
@@ -92,8 +99,13 @@ class LesionTask:
         terms = {"classification_loss": (masked_bce(output.logits_BK, labels_BK), 1.0)}
         told: dict[str, float] = {}
         if share_BKGG is not None:
-            pointing = pointing_loss(output.cam_BKhw, share_BKGG, self._places_known(batch, labels_BK))
-            terms["pointing_loss"] = (pointing, self._settings.map_weight)
+            told_places = self._places_known(batch, labels_BK)
+            if self._settings.map_term == "pointing":
+                term = pointing_loss(output.cam_BKhw, share_BKGG, told_places)
+            else:
+                cells_BKhw = output.cam_BKhw + cast(LesionDetector, module).head.bias[:, None, None]
+                term = cell_loss(cells_BKhw, share_BKGG, told_places, labels_BK == 0)
+            terms[f"{self._settings.map_term}_loss"] = (term, self._settings.map_weight)
         if (triplet := self._settings.triplet) is not None:
             found = triplet_loss(output.embedding_BD, labels_BK, triplet)
             terms["triplet_loss"] = (found.loss, triplet.weight)
@@ -156,3 +168,28 @@ def pointing_loss(cam_BKhw: torch.Tensor, share_BKGG: torch.Tensor, known_BK: to
     chance = (cam_BKhw.flatten(2).softmax(dim=2) * share_BKhw.flatten(2)).sum(dim=2) / best_BK.clamp(min=0.05)
     loss_BK = -torch.log(chance.clamp(min=1e-6))
     return torch.where(usable_BK, loss_BK, 0.0).sum() / usable_BK.sum().clamp(min=1)
+
+
+def cell_loss(
+    cells_BKhw: torch.Tensor, share_BKGG: torch.Tensor, known_BK: torch.Tensor, absent_BK: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of each cell with the share of it that is lesion; without the lesion all cells are 0.
+
+    It goes with log-sum-exp pooling, where a cell plus the bias is a logit of its own.
+
+    Args:
+        cells_BKhw: activation maps plus the bias.
+        share_BKGG: share of each cell of any finer grid that is lesion, 0..1.
+        known_BK: bool, where the place of a lesion is known.
+        absent_BK: bool, where it is known that there is none.
+
+    Returns:
+        Scalar mean over the cells of the maps that count; 0 where none does.
+    """
+    height, width = cells_BKhw.shape[2:]
+    share_BKhw = functional.adaptive_avg_pool2d(share_BKGG, (height, width))
+    share_BKhw = torch.where(absent_BK[:, :, None, None], 0.0, share_BKhw)
+    loss_BKhw = functional.binary_cross_entropy_with_logits(cells_BKhw, share_BKhw, reduction="none")
+    counts_BK = known_BK | absent_BK
+    per_map_BK = torch.where(counts_BK, loss_BKhw.mean(dim=(2, 3)), 0.0)
+    return per_map_BK.sum() / counts_BK.sum().clamp(min=1)

@@ -91,6 +91,7 @@ def fresh_detector(settings: LesionDetectorParams, label_count: int) -> LesionDe
         label_count,
         routing=settings.routing,
         pooling=settings.pooling,
+        colour=settings.colour,
     )
 
 
@@ -110,6 +111,9 @@ def _task(
             steps_per_epoch=settings.steps_per_epoch or -(-len(train_N) // settings.batch_size),
             augmentation=settings.augmentation if settings.augment else NONE,
             map_weight=settings.map_weight,
+            map_term=settings.map_term,
+            sampling=settings.sampling,
+            kinds_per_batch=settings.kinds_per_batch,
             triplet=settings.triplet,
         ),
         device=device,

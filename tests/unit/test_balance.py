@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.imaging.balance import balanced_batches
+from models.imaging.balance import balanced_batches, kinds_by_frames
 
 
 def plan(labels, *, seed=0, batch_size=8, count=5):
@@ -50,3 +50,34 @@ def test_the_plan_follows_the_generator():
     first, again, other = plan(labels, seed=1), plan(labels, seed=1), plan(labels, seed=2)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=2, max_size=2), min_size=1, max_size=30),
+    st.integers(2, 5),
+    st.integers(2, 12),
+    st.integers(1, 5),
+)
+def test_p_by_k_batches_hold_as_many_frames_of_each_kind(rows, kinds, batch_size, count):
+    labels = np.array(rows, np.int8)
+    rng = np.random.default_rng(0)
+    batches = kinds_by_frames(labels, kinds=kinds, batch_size=batch_size, count=count, rng=rng)
+    known = {tuple(row) for row in labels.tolist() if max(row) >= 0}
+    if not known:
+        assert batches == []
+        return
+    drawn = min(kinds, len(known), batch_size)
+    assert len(batches) == count
+    for batch in batches:
+        kind = [tuple(labels[frame].tolist()) for frame in batch]
+        assert {name: kind.count(name) for name in set(kind)} == dict.fromkeys(set(kind), batch_size // drawn)
+        assert set(kind) <= known
+
+
+def test_kinds_take_turns_and_their_frames_too():
+    labels = np.array([[1, 0]] * 3 + [[0, 1]] * 30 + [[0, 0]] * 300, np.int8)
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate(kinds_by_frames(labels, kinds=2, batch_size=8, count=30, rng=rng))
+    assert len(drawn) == 240
+    assert [(drawn < 3).sum(), ((drawn >= 3) & (drawn < 33)).sum(), (drawn >= 33).sum()] == [80, 80, 80]
+    assert np.bincount(drawn[drawn < 3]).min() >= 26

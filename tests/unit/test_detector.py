@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.imaging.detector import build_detector, masked_bce, pool
+from models.imaging.detector import build_detector, masked_bce, pool, standardise
 from models.schema import SchemaError
 
 
@@ -105,3 +105,22 @@ def test_detached_routing_keeps_the_backbone_still():
 def test_an_unknown_pooling_is_refused():
     with pytest.raises(SchemaError):
         build_detector("resnet10", {}, 1, pooling="max")
+
+
+def test_per_frame_colour_forgets_lamp_and_white_balance():
+    torch.manual_seed(0)
+    frames = torch.rand(2, 3, 32, 32) * 0.5 + 0.1
+    frames[:, :, :4] = 0  # outside the field of view
+    gains = torch.tensor([1.6, 0.9, 1.2]).view(1, 3, 1, 1)
+    seen, again = standardise(frames), standardise(frames * gains)
+    assert seen[:, :, :4].abs().max() == 0
+    field = seen[:, :, 4:]
+    torch.testing.assert_close(field.mean(dim=(2, 3)), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    # Less than 1 by what keeps flat frames flat.
+    assert ((field.std(dim=(2, 3)) > 0.8) & (field.std(dim=(2, 3)) < 1)).all()
+    assert (seen - again).abs().max() < 0.1 < (frames * gains - frames).abs().max() * 4
+
+
+def test_a_frame_of_one_colour_stays_flat():
+    assert standardise(torch.full((1, 3, 8, 8), 0.4)).abs().max() < 1e-4
+    assert standardise(torch.zeros(1, 3, 8, 8)).abs().max() == 0

@@ -5,7 +5,7 @@ import torch
 from models.imaging.augment import NONE
 from models.imaging.decoded import Coverage
 from models.imaging.detector import build_detector
-from models.imaging.lesion_task import LesionTask, TaskSettings, pointing_loss
+from models.imaging.lesion_task import LesionTask, TaskSettings, cell_loss, pointing_loss
 from models.imaging.triplet import TripletParams
 from models.training import TrainingConfig, train
 
@@ -125,3 +125,26 @@ def test_places_of_negative_or_unknown_labels_are_not_asked_for():
     logs = task.loss(task.module, np.array([0, 2, 4, 6])).logs
     assert logs["pointing_loss"] == pytest.approx(0, abs=1e-5)
     assert set(logs) == {"classification_loss", "pointing_loss"}
+
+
+def test_cells_are_asked_for_the_share_that_is_lesion():
+    torch.manual_seed(0)
+    cells, share = torch.randn(3, 2, 2, 2), torch.rand(3, 2, 4, 4)
+    known = torch.tensor([[True, False], [False, False], [False, True]])
+    absent = torch.tensor([[False, True], [False, False], [False, False]])
+    expected = []
+    for b, k in [(0, 0), (0, 1), (2, 1)]:
+        for row in range(2):
+            for column in range(2):
+                there = share[b, k, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean()
+                target = there if known[b, k] else torch.tensor(0.0)
+                chance = torch.sigmoid(cells[b, k, row, column])
+                expected.append(-(target * chance.log() + (1 - target) * (1 - chance).log()))
+    torch.testing.assert_close(cell_loss(cells, share, known, absent), torch.stack(expected).mean())
+
+
+def test_where_nothing_is_known_cells_are_asked_nothing():
+    cells = torch.randn(2, 1, 2, 2, requires_grad=True)
+    nothing = torch.zeros(2, 1, dtype=torch.bool)
+    cell_loss(cells, torch.rand(2, 1, 4, 4), nothing, nothing).backward()
+    assert cells.grad.abs().sum() == 0
