@@ -5,6 +5,7 @@ A code stands in `job.progress` and `job_event`; the sentence is for people.
 
 MESSAGES: dict[str, str] = {
     "checkpoint": "checkpoint kept",
+    "comparing": "comparing trainings",
     "checkpoint_damaged": "a checkpoint was damaged; an older one is tried",
     "counting": "counting",
     "decoding": "decoding frames",
