@@ -138,7 +138,7 @@ def arms(settings: LesionDetectorParams) -> dict[str, LesionDetectorParams]:
     return {
         TRIPLET: replace(settings, triplet=settings.triplet or TripletParams()),
         CROSS_ENTROPY: replace(settings, triplet=None, routing="joint"),
-        FROZEN: replace(settings, triplet=None, routing="detached", map_weight=0.0),
+        FROZEN: replace(settings, triplet=None, routing="detached", map_weight=0.0, cell_weight=0.0),
     }
 
 

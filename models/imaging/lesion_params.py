@@ -10,7 +10,7 @@ from models.devices import Precision
 from models.imaging.augment import Augmentation
 from models.imaging.detector import Colour, Pooling, Routing
 from models.imaging.lesion_spec import NAME
-from models.imaging.lesion_task import MapTerm, Sampling
+from models.imaging.lesion_task import Sampling
 from models.imaging.prepare import SplitName
 from models.imaging.triplet import TripletParams
 from models.optimisation import OptimiserName, ScheduleName
@@ -34,8 +34,12 @@ class LesionDetectorParams:
     learning_rate: float = bounded(1e-3, minimum=0, maximum=10)
     weight_decay: float = bounded(1e-2, minimum=0, maximum=1)
     schedule: ScheduleName = "one-cycle"
-    map_weight: float = bounded(0.5, minimum=0, maximum=10, doc="localisation term, where lesions are drawn")
-    map_term: MapTerm = "pointing"
+    map_weight: float = bounded(
+        0.5, minimum=0, maximum=10, doc="asks the map to be highest in the lesion, where lesions are drawn"
+    )
+    cell_weight: float = bounded(
+        0.0, minimum=0, maximum=10, doc="asks each cell of the map for its share of lesion; for log-sum-exp"
+    )
     sampling: Sampling = "balanced"
     kinds_per_batch: int = bounded(4, minimum=2, maximum=256, doc="P of P x K batches")
     triplet: TripletParams | None = None

@@ -21,8 +21,6 @@ from models.metrics import auc
 from models.training import StepLoss
 
 Batch = npt.NDArray[np.int64]
-# "pointing" asks the map to be highest in the lesion, "cells" every cell to say how much of it is lesion.
-MapTerm = Literal["pointing", "cells"]
 Sampling = Literal["balanced", "p-by-k"]
 # Decides between epochs of equal AUC (often 1.0): the better calibrated one, and never outweighs .001 of AUC.
 _LOSS_WEIGHT = 1e-3
@@ -38,7 +36,7 @@ class TaskSettings:
     augmentation: Augmentation
     map_weight: float
     triplet: TripletParams | None
-    map_term: MapTerm = "pointing"
+    cell_weight: float = 0.0
     sampling: Sampling = "balanced"
     kinds_per_batch: int = 4
 
@@ -75,7 +73,7 @@ class LesionTask:
         self._frames_NHWC = frames_NHWC
         self._labels_NK = torch.from_numpy(labels_NK)
         self._train_N, self._tune_N = train_N, tune_N
-        self._coverage = coverage if settings.map_weight > 0 else None
+        self._coverage = coverage if max(settings.map_weight, settings.cell_weight) > 0 else None
         self._settings, self._device = settings, device
 
     def batches(self, epoch: int, rng: np.random.Generator) -> list[Batch]:
@@ -99,13 +97,13 @@ class LesionTask:
         terms = {"classification_loss": (masked_bce(output.logits_BK, labels_BK), 1.0)}
         told: dict[str, float] = {}
         if share_BKGG is not None:
-            told_places = self._places_known(batch, labels_BK)
-            if self._settings.map_term == "pointing":
-                term = pointing_loss(output.cam_BKhw, share_BKGG, told_places)
-            else:
+            drawn_BK = self._drawn(batch, labels_BK)
+            pointing = pointing_loss(output.cam_BKhw, share_BKGG, drawn_BK)
+            terms["pointing_loss"] = (pointing, self._settings.map_weight)
+            if self._settings.cell_weight > 0:
                 cells_BKhw = output.cam_BKhw + cast(LesionDetector, module).head.bias[:, None, None]
-                term = cell_loss(cells_BKhw, share_BKGG, told_places, labels_BK == 0)
-            terms[f"{self._settings.map_term}_loss"] = (term, self._settings.map_weight)
+                cells = cell_loss(cells_BKhw, share_BKGG, drawn_BK, labels_BK == 0)
+                terms["cell_loss"] = (cells, self._settings.cell_weight)
         if (triplet := self._settings.triplet) is not None:
             found = triplet_loss(output.embedding_BD, labels_BK, triplet)
             terms["triplet_loss"] = (found.loss, triplet.weight)
@@ -121,7 +119,7 @@ class LesionTask:
             return None
         return torch.from_numpy(self._coverage.share_NKGG[batch]).to(self._device) / 255
 
-    def _places_known(self, batch: Batch, labels_BK: torch.Tensor) -> torch.Tensor:
+    def _drawn(self, batch: Batch, labels_BK: torch.Tensor) -> torch.Tensor:
         assert self._coverage is not None  # noqa: S101 - for the type checker: shares come from it
         return torch.from_numpy(self._coverage.known_NK[batch]).to(self._device) & (labels_BK == 1)
 

@@ -111,7 +111,7 @@ def _task(
             steps_per_epoch=settings.steps_per_epoch or -(-len(train_N) // settings.batch_size),
             augmentation=settings.augmentation if settings.augment else NONE,
             map_weight=settings.map_weight,
-            map_term=settings.map_term,
+            cell_weight=settings.cell_weight,
             sampling=settings.sampling,
             kinds_per_batch=settings.kinds_per_batch,
             triplet=settings.triplet,
