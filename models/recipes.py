@@ -6,6 +6,7 @@ from typing import Any
 
 from models.artifacts import Trained, unknown_builder
 from models.imaging import recipe as lesion_detector
+from models.imaging.comparison import compare
 from models.imaging.lesion_params import LesionDetectorParams
 from models.schema import JsonObject, json_schema
 from models.training import Interrupted
@@ -21,6 +22,8 @@ class Recipe:
         params: dataclass of the parameters.
         run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version.
         evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, report, should_stop)` to metrics.
+        compare: `(dataset_dir, params, comparison, work_dir, *, resume_from, report, should_stop)` to a table
+            of its arms; None if it has none.
     """
 
     summary: str
@@ -28,6 +31,7 @@ class Recipe:
     params: type
     run: Callable[..., Trained | Interrupted]
     evaluate: Callable[..., JsonObject | None]
+    compare: Callable[..., JsonObject | Interrupted] | None = None
 
 
 RECIPES: dict[str, Recipe] = {
@@ -37,6 +41,7 @@ RECIPES: dict[str, Recipe] = {
         params=LesionDetectorParams,
         run=lesion_detector.run,
         evaluate=lesion_detector.evaluate,
+        compare=compare,
     ),
 }
 
@@ -49,6 +54,24 @@ class UnknownRecipe(ValueError):
     def __init__(self) -> None:
         known = ", ".join(sorted(RECIPES))
         super().__init__(f"No such recipe here: name one of {known}, or bring this worker up to date.")
+
+
+class NotComparable(ValueError):
+    """The recipe has no arms to compare."""
+
+    code = "not_comparable"
+
+    def __init__(self) -> None:
+        able = ", ".join(sorted(name for name, recipe in RECIPES.items() if recipe.compare))
+        super().__init__(f"The recipe has nothing to compare: name one of {able}.")
+
+
+def comparing(name: str) -> Callable[..., JsonObject | Interrupted]:
+    """What compares the arms of the recipe of that name; raises UnknownRecipe or NotComparable."""
+    compare = find(name).compare
+    if compare is None:
+        raise NotComparable
+    return compare
 
 
 def find(name: str) -> Recipe:
@@ -77,6 +100,7 @@ def catalogue() -> list[dict[str, Any]]:
             "summary": recipe.summary,
             "dataset_kind": recipe.dataset_kind,
             "params": json_schema(recipe.params),
+            "comparable": recipe.compare is not None,
         }
         for name, recipe in RECIPES.items()
     ]

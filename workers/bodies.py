@@ -9,7 +9,7 @@ from workers.claimed import Claimed, Outcome, Settlement
 from workers.ingest import ingest
 from workers.prediction import predict
 from workers.synthesis import synthesize
-from workers.training import evaluate, train
+from workers.training import compare, evaluate, train
 
 # One job in, its outcome out; what it raises becomes the job's end (see `workers.task`).
 Body = Callable[[Claimed], Outcome]
@@ -26,6 +26,7 @@ def selftest(job: Claimed) -> Outcome:
 
 
 BODIES: Mapping[Kind, Body] = {
+    Kind.COMPARISON: compare,
     Kind.DATASET: ingest,
     Kind.EVALUATION: evaluate,
     Kind.PREDICTION: predict,

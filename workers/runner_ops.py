@@ -90,6 +90,22 @@ def train(request: Request) -> Answer:
     }, ()
 
 
+def compare(request: Request) -> Answer:
+    """Train the arms of a recipe over folds and seeds, or as many runs as a drain leaves time for."""
+    header = request.header
+    resume_from = header["resume_from"]
+    outcome = recipes.comparing(header["recipe"])(
+        Path(header["folder"]),
+        {"device": header["device"], **header["params"]},
+        header["comparison"],
+        Path(header["work_dir"]),
+        resume_from=Path(resume_from) if resume_from else None,
+        report=lambda event: request.emit(_as_message(event)),
+        should_stop=request.should_stop,
+    )
+    return STOPPED if isinstance(outcome, Interrupted) else ({"comparison": outcome}, ())
+
+
 def evaluate(request: Request) -> Answer:
     """Measure a model version on a dataset of frames."""
     header = request.header
@@ -125,7 +141,7 @@ def synthesize(request: Request) -> Answer:
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.__name__: operation
-    for operation in (load, predict, predict_dataset, train, evaluate, synthesize)
+    for operation in (load, predict, predict_dataset, train, compare, evaluate, synthesize)
 }
 
 

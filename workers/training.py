@@ -1,4 +1,4 @@
-"""Training and evaluation: a recipe and a dataset give a model version, or the measurement of one."""
+"""Training, comparison and evaluation: a recipe and datasets give a version, a table, or a measurement."""
 
 import json
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ CHECKPOINT_DAMAGED = "checkpoint_damaged"
 
 
 def train(job: Claimed) -> Outcome:
-    dataset, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
-    answer = _run(job, folder)
+    dataset, folder = local_dataset.fetch_all(job, _dataset_ids(job))
+    answer = _run(job, "train", _header(job, folder))
     spec = json.loads(answer["spec"]) | {"name": job.spec["model_name"]}
     key, sha256, size_bytes = job.put_object(Path(answer["weights"]))
     new = NewVersion(
@@ -43,6 +43,12 @@ def train(job: Claimed) -> Outcome:
     return Outcome(result, write)
 
 
+def compare(job: Claimed) -> Outcome:
+    _, folder = local_dataset.fetch_all(job, _dataset_ids(job))
+    header = _header(job, folder) | {"comparison": job.spec["comparison"]}
+    return Outcome({"comparison": _run(job, "compare", header)["comparison"]})
+
+
 def evaluate(job: Claimed) -> Outcome:
     with job.session() as session:
         version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
@@ -56,25 +62,32 @@ def evaluate(job: Claimed) -> Outcome:
     return Outcome({"metrics": answer["metrics"]})
 
 
-def _run(job: Claimed, folder: Path) -> Mapping[str, Any]:
-    """From the newest sound checkpoint that an earlier attempt left, else from the start."""
+def _dataset_ids(job: Claimed) -> list[UUID]:
+    return [UUID(dataset_id) for dataset_id in job.spec["dataset_ids"]]
+
+
+def _header(job: Claimed, folder: Path) -> dict[str, Any]:
     named = {"backbone": job.spec["backbone"]} if job.spec["backbone"] else {}
-    header = {
+    return {
         "recipe": job.spec["recipe"],
         "folder": str(folder),
         "params": {**job.spec["params"], **named},
         "device": job.settings.device,
         "work_dir": str(_work_dir(job)),
     }
+
+
+def _run(job: Claimed, operation: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """From the newest sound checkpoint that an earlier attempt left, else from the start."""
     for checkpoint, step in job.checkpoints():
         job.message("resumed", step=step)
         try:
-            return job.runner.call("train", header | {"resume_from": str(checkpoint)})[0]
+            return job.runner.call(operation, {**header, "resume_from": str(checkpoint)})[0]
         except RunnerError as problem:
             if problem.code != CHECKPOINT_DAMAGED:
                 raise
             job.message("checkpoint_damaged", step=step)
-    return job.runner.call("train", header | {"resume_from": None})[0]
+    return job.runner.call(operation, {**header, "resume_from": None})[0]
 
 
 def _work_dir(job: Claimed) -> Path:

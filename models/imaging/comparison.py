@@ -120,7 +120,8 @@ def compare(
         jobs = [(fold, seed, arm) for fold in range(how.folds) for seed in seeds for arm in arms(settings)]
         for number in range(len(done), len(jobs)):
             report(Progress(number, len(jobs), "runs", "comparing"))
-            run = _run(plan, *jobs[number], work_dir=work_dir, should_stop=should_stop)
+            alive = _pulse(Progress(number, len(jobs), "runs", "comparing"), report)
+            run = _run(plan, *jobs[number], work_dir=work_dir, report=alive, should_stop=should_stop)
             if run is None:
                 return Interrupted(_newest(work_dir) or resume_from, number)
             done.append(run)
@@ -165,12 +166,26 @@ def _divisions(
 
 
 def _run(
-    plan: _Plan, fold: int, seed: int, arm: str, *, work_dir: Path, should_stop: Callable[[], bool]
+    plan: _Plan,
+    fold: int,
+    seed: int,
+    arm: str,
+    *,
+    work_dir: Path,
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
 ) -> JsonObject | None:
     """One training, judged on its fold; None if it was stopped."""
     settings = replace(arms(plan.settings)[arm], seed=seed, checkpoint_every_s=float(10**9))
     frames = plan.frames(fold, seed)
-    fitted = fit(frames, settings, work_dir, dataset_fingerprint=plan.fingerprint, should_stop=should_stop)
+    fitted = fit(
+        frames,
+        settings,
+        work_dir,
+        dataset_fingerprint=plan.fingerprint,
+        report=report,
+        should_stop=should_stop,
+    )
     if isinstance(fitted, Interrupted):
         return None
     return {
@@ -265,6 +280,16 @@ def _done(resume_from: Path | None, design: JsonObject) -> list[JsonObject]:
         raise TrainingFailed("other_run", "the checkpoint was written by another comparison")
     runs: list[JsonObject] = state["runs"]
     return runs
+
+
+def _pulse(standing: Progress, report: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Of a single training only that it goes on: its checkpoints and series would drown the comparison's."""
+
+    def relay(event: Event) -> None:
+        if isinstance(event, Progress):
+            report(standing)
+
+    return relay
 
 
 def _tell(run: JsonObject, number: int, report: Callable[[Event], None]) -> None:

@@ -1,6 +1,6 @@
 """Training: what can be trained, and a job that makes a model version."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -22,11 +22,25 @@ Trainer = Annotated[Caller, needs(Permission.TRAIN)]
 Reader = Annotated[Caller, needs(Permission.MODELS_READ)]
 
 
+class ComparisonRequest(BaseModel):
+    """Train every arm of the recipe on every fold with every seed; the result is a table and no version."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folds: int = Field(strict=True, default=5, ge=2, le=50)
+    seeds: int = Field(strict=True, default=3, ge=1, le=50)
+    order: Literal["contiguous", "stratified"] = "contiguous"
+
+
 class TrainingRequest(BaseModel):
+    """Of several datasets, a label that one does not have is unknown on its frames."""
+
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     recipe: str = Field(pattern=NAME_PATTERN)
     dataset_id: UUID
+    more_dataset_ids: list[UUID] = Field(default_factory=list, max_length=15)
+    compare: ComparisonRequest | None = None
     backbone: str | None = Field(default=None, pattern=NAME_PATTERN)
     params: dict[str, Any] = Field(default_factory=dict)
     model_name: str | None = Field(default=None, pattern=NAME_PATTERN)
@@ -78,10 +92,11 @@ async def create_training(
             session,
             caller.principal,
             recipe=body.recipe,
-            dataset_id=body.dataset_id,
+            dataset_ids=[body.dataset_id, *body.more_dataset_ids],
             backbone=body.backbone,
             params=body.params,
             model_name=body.model_name,
+            comparison=None if body.compare is None else body.compare.model_dump(),
             max_queued=caller.context.limits.max_queued_jobs,
         ),
     )

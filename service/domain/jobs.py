@@ -62,6 +62,7 @@ class Kind(StrEnum):
     PREDICTION = "prediction"
     DATASET = "dataset"
     TRAINING = "training"
+    COMPARISON = "comparison"  # several trainings whose result is a table, and no version
     EVALUATION = "evaluation"
     SYNTHESIS = "synthesis"
     SELFTEST = "selftest"  # counts to n in the runner: what `enteron doctor` and the fault tests submit
@@ -83,6 +84,7 @@ KINDS: dict[Kind, KindRules] = {
     Kind.PREDICTION: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.DATASET: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
+    Kind.COMPARISON: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
     Kind.EVALUATION: KindRules(Queue.TRAIN, stall_s=900, wall_s=24 * 3600),
     Kind.SYNTHESIS: KindRules(Queue.BATCH, stall_s=120, wall_s=3600, fresh_runner=True),
     Kind.SELFTEST: KindRules(Queue.INTERACTIVE, stall_s=30, wall_s=600),
