@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from models.imaging.datasets import UNKNOWN, Box
@@ -114,24 +114,19 @@ def read_label_table(
     if absent := set(labels) - set(header):
         raise IngestRefused("no_label_column", f"the table lacks {len(absent)} of the label columns")
     _refuse_columns_without_a_value(labels, header, rows)
-    seen: dict[str, LabelRow] = {}
+    taken: list[LabelRow] = []
     for number, values in rows:
         fields = {name: value.strip() for name, value in zip(header, values, strict=True)}
         filename = fields[filename_column]
         group = fields[group_column] if group_column else filename
         known = tuple(VALUES.get(fields[label], UNKNOWN) for label in labels)
-        row = LabelRow(number, filename, group, fields.get(split_column or "split", ""), known)
-        earlier = seen.setdefault(row.filename, row)
-        if earlier is not row:
-            same = (earlier.labels, earlier.group) == (row.labels, row.group)
-            problems.add("repeated_row" if same else "contradicting_row", number)
-            continue
-        if not row.group:
+        taken.append(LabelRow(number, filename, group, fields.get(split_column or "split", ""), known))
+        if not group:
             problems.add("missing_group", number)
         for label in labels:
             if fields[label] not in VALUES:
                 problems.add("unknown_label_value", number)
-    return LabelTable(labels, tuple(seen.values()))
+    return LabelTable(labels, first_of_each(taken, problems))
 
 
 def read_boxes(data: bytes, problems: Problems) -> dict[str, list[tuple[int, Box]]]:
@@ -185,6 +180,17 @@ def fits(box: Box, width_px: int, height_px: int) -> bool:
         and box.x + box.w <= width_px + 1
         and box.y + box.h <= height_px + 1
     )
+
+
+def first_of_each(rows: Iterable[LabelRow], problems: Problems) -> tuple[LabelRow, ...]:
+    """At most one row per file name, the first; others are `repeated_row` or `contradicting_row`."""
+    seen: dict[str, LabelRow] = {}
+    for row in rows:
+        earlier = seen.setdefault(row.filename, row)
+        if earlier is not row:
+            same = (earlier.labels, earlier.group) == (row.labels, row.group)
+            problems.add("repeated_row" if same else "contradicting_row", row.row)
+    return tuple(seen.values())
 
 
 def check_label_names(labels: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from models.imaging.label_table import (
     LabelTable,
     Problems,
     csv_rows,
+    first_of_each,
     read_label_table,
 )
 
@@ -87,7 +88,9 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
         raise IngestRefused(
             "no_class_folders", "the files hold no training/<class>/<source>/ or validation/..."
         )
-    return Source(LabelTable(CLASSES, tuple(rows)), images, notes=_notes(names, read=bool(sheets)))
+    return Source(
+        LabelTable(CLASSES, first_of_each(rows, problems)), images, notes=_notes(names, read=bool(sheets))
+    )
 
 
 def _place(member: str) -> tuple[str, _Place | None]:

@@ -16,7 +16,7 @@ from models.imaging.formats.source import (
     topmost,
     with_strays,
 )
-from models.imaging.label_table import IngestRefused, LabelTable, Problems, read_label_table
+from models.imaging.label_table import IngestRefused, LabelTable, Problems, first_of_each, read_label_table
 
 _MAX_NAME_CHARS = 200
 
@@ -45,7 +45,7 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
     root = name.removesuffix(base(name))
     inside = [image for image in image_names(names) if image.startswith(root)]
     images = {image.removeprefix(root).removeprefix("images/"): image for image in inside}
-    rows = tuple(replace(row, filename=_path(row.filename)) for row in table.rows)
+    rows = first_of_each((replace(row, filename=_path(row.filename)) for row in table.rows), problems)
     return Source(LabelTable(table.labels, rows), with_strays(images, names))
 
 

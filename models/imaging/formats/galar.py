@@ -27,6 +27,7 @@ from models.imaging.label_table import (
     LabelTable,
     Problems,
     csv_rows,
+    first_of_each,
 )
 
 TECHNICAL = ("good view", "reduced view", "no view", "bubbles", "dirt")
@@ -63,7 +64,8 @@ _SETS = {"all": _ALL, "pathology": PATHOLOGY, "anatomy": ANATOMY, "technical": T
 # Some tables have the German abbreviation.
 _LABEL_OF_COLUMN = {plain(name): name for name in _ALL} | {"ced": "IBD"}
 _NOT_LABELS = frozenset({"index", "frame", "video", "section", "unknown", ""})
-_TABLE, _LAST_NUMBER = re.compile(r"0*(\d{1,4})\.csv"), re.compile(r"(?:.*\D)?0*(\d{1,9})")
+_TABLE, _NUMBER = re.compile(r"0*(\d{1,4})\.csv"), re.compile(r"0*(\d{1,9})")
+_LAST_NUMBER = re.compile(r"(?:.*\D)?" + _NUMBER.pattern)
 
 
 class _Row(NamedTuple):
@@ -91,7 +93,7 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
     at = [_ALL.index(label) for label in wanted if label in present]
     if not at:
         raise IngestRefused("no_label_column", "no table of a video with frames has a column of such labels")
-    table = tuple(
+    table = (
         LabelRow(
             row.number,
             _name(row.video, row.frame),
@@ -102,7 +104,7 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
         for row in rows
     )
     named = {_name(*key): member for key, member in images.items()}
-    return Source(LabelTable(tuple(_ALL[column] for column in at), table), named)
+    return Source(LabelTable(tuple(_ALL[column] for column in at), first_of_each(table, problems)), named)
 
 
 def _name(video: int, frame: int) -> str:
@@ -138,9 +140,10 @@ def _read_video(data: bytes, video: int, rows: list[_Row], problems: Problems) -
     header, lines = csv_rows(data, problems)
     if "frame" not in header:
         raise IngestRefused("no_frame_column", f"the table of video {video} has no column frame")
-    columns = {
-        _LABEL_OF_COLUMN[plain(name)]: at for at, name in enumerate(header) if plain(name) in _LABEL_OF_COLUMN
-    }
+    labelled = [(at, plain(name)) for at, name in enumerate(header) if plain(name) in _LABEL_OF_COLUMN]
+    columns = {_LABEL_OF_COLUMN[name]: at for at, name in labelled}
+    if len(columns) != len(labelled):
+        raise IngestRefused("repeated_column", f"the table of video {video} has two columns of one label")
     if set(map(plain, header)) - _LABEL_OF_COLUMN.keys() - _NOT_LABELS:
         problems.add("column_not_read", video)
     order = [columns.get(label) for label in _ALL]
@@ -164,7 +167,7 @@ def _row(
     problems: Problems,
 ) -> _Row | None:
     number, values = line
-    frame = _LAST_NUMBER.fullmatch(values[header.index("frame")].strip())
+    frame = _NUMBER.fullmatch(values[header.index("frame")].strip())
     if not frame:
         problems.add("malformed_row", number)
         return None
