@@ -5,7 +5,7 @@ its 3.5 million frames it is added some videos at a time. Groups are videos.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from models.imaging.archive import Members
@@ -67,6 +67,8 @@ _NOT_LABELS = frozenset({"index", "frame", "video", "section", "unknown", ""})
 _TABLE, _NUMBER = re.compile(r"0*(\d{1,4})\.csv"), re.compile(r"0*(\d{1,9})")
 _LAST_NUMBER = re.compile(r"(?:.*\D)?" + _NUMBER.pattern)
 
+_NOTHING = (UNKNOWN,) * len(_ALL)
+
 
 class _Row(NamedTuple):
     video: int
@@ -93,14 +95,11 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
     at = [_ALL.index(label) for label in wanted if label in present]
     if not at:
         raise IngestRefused("no_label_column", "no table of a video with frames has a column of such labels")
+    # Of a million rows few differ in their labels, so each combination is kept once.
+    chosen = {labels: tuple(labels[column] for column in at) for labels in {row.labels for row in rows}}
+    groups = {video: f"video-{video:03d}" for video in with_images}
     table = (
-        LabelRow(
-            row.number,
-            _name(row.video, row.frame),
-            f"video-{row.video:03d}",
-            "",
-            tuple(row.labels[column] for column in at),
-        )
+        LabelRow(row.number, _name(row.video, row.frame), groups[row.video], "", chosen[row.labels])
         for row in rows
     )
     named = {_name(*key): member for key, member in images.items()}
@@ -146,36 +145,50 @@ def _read_video(data: bytes, video: int, rows: list[_Row], problems: Problems) -
         raise IngestRefused("repeated_column", f"the table of video {video} has two columns of one label")
     if set(map(plain, header)) - _LABEL_OF_COLUMN.keys() - _NOT_LABELS:
         problems.add("column_not_read", video)
-    order = [columns.get(label) for label in _ALL]
-    own = [_row(line, video, header, order, problems) for line in lines]
-    found = [row for row in own if row]
+    found = list(_rows_of(video, header, lines, columns, problems))
     # Few videos were judged on the view: in the others these columns are 0 without anybody having looked.
-    technical = range(len(TECHNICAL))
-    if columns.keys() & set(TECHNICAL) and not any(row.labels[at] == 1 for row in found for at in technical):
+    looked = any(1 in row.labels[: len(TECHNICAL)] for row in found)
+    if columns.keys() & set(TECHNICAL) and not looked:
         problems.add("technical_not_annotated", video)
-        blank = (UNKNOWN,) * len(TECHNICAL)
-        found = [row._replace(labels=blank + row.labels[len(TECHNICAL) :]) for row in found]
+        blank = _NOTHING[: len(TECHNICAL)]
+        kept = {labels: blank + labels[len(TECHNICAL) :] for labels in {row.labels for row in found}}
+        found = [row._replace(labels=kept[row.labels]) for row in found]
     rows.extend(found)
     return set(columns)
 
 
-def _row(
-    line: tuple[int, list[str]],
+def _rows_of(
     video: int,
-    header: Sequence[str],
-    order: Sequence[int | None],
+    header: list[str],
+    lines: Iterable[tuple[int, list[str]]],
+    columns: Mapping[str, int],
     problems: Problems,
-) -> _Row | None:
-    number, values = line
-    frame = _NUMBER.fullmatch(values[header.index("frame")].strip())
-    if not frame:
-        problems.add("malformed_row", number)
-        return None
-    if "unknown" in header and values[header.index("unknown")].strip() not in {"", "0", "0.0"}:
-        problems.add("frame_marked_unknown", number)
-        return _Row(video, number, int(frame[1]), (UNKNOWN,) * len(_ALL))
-    texts = [None if at is None else values[at].strip() for at in order]
-    if any(text is not None and text not in VALUES for text in texts):
-        problems.add("unknown_label_value", number)
-    labels = (UNKNOWN if text is None else VALUES.get(text, UNKNOWN) for text in texts)
-    return _Row(video, number, int(frame[1]), tuple(labels))
+) -> Iterator[_Row]:
+    frame_at, unknown_at = header.index("frame"), header.index("unknown") if "unknown" in header else None
+    labels_of = _Labels(columns)
+    for number, values in lines:
+        frame = _NUMBER.fullmatch(values[frame_at].strip())
+        if not frame:
+            problems.add("malformed_row", number)
+        elif unknown_at is not None and values[unknown_at].strip() not in {"", "0", "0.0"}:
+            problems.add("frame_marked_unknown", number)
+            yield _Row(video, number, int(frame[1]), _NOTHING)
+        else:
+            labels, odd = labels_of[tuple(values[at] for at in columns.values())]
+            if odd:
+                problems.add("unknown_label_value", number)
+            yield _Row(video, number, int(frame[1]), labels)
+
+
+class _Labels(dict[tuple[str, ...], tuple[tuple[int, ...], bool]]):
+    """Texts of the label columns to labels in the order of `_ALL`, and whether a text is no value."""
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        super().__init__()
+        self._columns = tuple(columns)
+
+    def __missing__(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], bool]:
+        values = {name: VALUES.get(text.strip()) for name, text in zip(self._columns, texts, strict=True)}
+        labels = tuple(UNKNOWN if (value := values.get(label)) is None else value for label in _ALL)
+        self[texts] = labels, None in values.values()
+        return self[texts]
