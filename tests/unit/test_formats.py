@@ -339,8 +339,17 @@ def test_capsule_vision_compares_a_sheet_with_the_folders(tmp_path: Path) -> Non
     )
     assert found(report)["folder_contradicts_label"] == 1
     assert found(report)["refused_no_image"] == 1
-    assert found(report)["refused_no_label_row"] == 3
+    # The training sheet does not name it; the validation part has no sheet, so its folders count.
+    assert found(report)["refused_no_label_row"] == 1
+    assert rows(tmp_path)["Dataset/validation/Polyp/SEE-AI/image00001.jpg"][2] == ["Polyp"]
     assert rows(tmp_path)[f"Dataset/training/Ulcer/KVASIR/{VIDEO_A}_1.jpg"][2] == ["Polyp"]
+
+
+def test_capsule_vision_takes_one_of_two_files_of_one_place(tmp_path: Path) -> None:
+    report = ingest(
+        CAPSULE_VISION | pictures("copy/training/Worms/AIIMS/worm1_65.jpg"), tmp_path, "capsule-vision"
+    )
+    assert (found(report)["same_name_twice"], report.frames) == (1, 5)
 
 
 def test_capsule_vision_refuses_a_sheet_of_probabilities(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ workbook is a zip of XML, more parser than the sandbox needs. A sheet saved as C
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -68,29 +69,32 @@ def read(members: Members, options: Mapping[str, Any], problems: Problems) -> So
     if groups != "source":
         assume_groups(groups, problems)
     names = members.names()
-    images, places = {}, {}
+    images: dict[str, str] = {}
+    places: dict[str, _Place] = {}
     for member in image_names(names):
+        # What is in no part and class keeps its whole name, and is reported as a frame without a label.
         name, place = _place(member)
-        if place:
-            images[name], places[name] = member, place
-        else:
-            images[member] = member  # of no part and class: reported as a frame without a label
-    sheets = [name for name in names if _is_sheet(name, ".csv")]
-    table = _rows_of_sheets(members, sheets, places, problems) if sheets else _rows_of_folders(places)
+        if images.setdefault(name, member) != member:
+            problems.add("same_name_twice", 0)
+        elif place:
+            places[name] = place
+    sheets = {part: name for name in names for part in _PARTS if base(name).lower() == f"{part}_data.csv"}
+    without_sheet = {name: place for name, place in places.items() if place.part not in sheets}
     rows = []
-    for number, filename, labels in table:
+    for number, filename, labels in chain(
+        _rows_of_sheets(members, sheets.values(), places, problems), _rows_of_folders(without_sheet)
+    ):
         place = places.get(filename)
-        group = _group(filename, place, per_frame=groups == "per-frame")
-        if place and not _is_video(filename, place):
+        group = _video(filename, place)
+        if place and not group:
             problems.add("group_unknown", number)
+            group = filename if groups == "per-frame" else place.source
         rows.append(LabelRow(number, filename, group, filename.partition("/")[0], labels))
     if not rows:
         raise IngestRefused(
             "no_class_folders", "the files hold no training/<class>/<source>/ or validation/..."
         )
-    return Source(
-        LabelTable(CLASSES, first_of_each(rows, problems)), images, notes=_notes(names, read=bool(sheets))
-    )
+    return Source(LabelTable(CLASSES, first_of_each(rows, problems)), images, notes=_notes(names))
 
 
 def _place(member: str) -> tuple[str, _Place | None]:
@@ -103,15 +107,10 @@ def _place(member: str) -> tuple[str, _Place | None]:
     return member, None
 
 
-def _is_video(filename: str, place: _Place) -> bool:
-    return place.source == _KVASIR and _KVASIR_NAME.fullmatch(base(filename)) is not None
-
-
-def _group(filename: str, place: _Place | None, *, per_frame: bool) -> str:
+def _video(filename: str, place: _Place | None) -> str:
+    """The video of a frame of Kvasir-Capsule, "" of others."""
     found = _KVASIR_NAME.fullmatch(base(filename))
-    if place and found and place.source == _KVASIR:
-        return found[1]
-    return filename if per_frame or not place else place.source
+    return found[1] if found and place and place.source == _KVASIR else ""
 
 
 def _rows_of_folders(places: Mapping[str, _Place]) -> Iterator[tuple[int, str, tuple[int, ...]]]:
@@ -121,7 +120,7 @@ def _rows_of_folders(places: Mapping[str, _Place]) -> Iterator[tuple[int, str, t
 
 
 def _rows_of_sheets(
-    members: Members, sheets: Sequence[str], places: Mapping[str, _Place], problems: Problems
+    members: Members, sheets: Iterable[str], places: Mapping[str, _Place], problems: Problems
 ) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     for sheet in sheets:
         data = read_table(members, sheet)
@@ -141,11 +140,9 @@ def _rows_of_sheets(
             yield row.row, filename, row.labels
 
 
-def _is_sheet(name: str, suffix: str) -> bool:
-    return base(name).lower() in {f"{part}_data{suffix}" for part in _PARTS}
-
-
-def _notes(names: Sequence[str], *, read: bool) -> tuple[str, ...]:
-    if read or not any(_is_sheet(name, ".xlsx") for name in names):
+def _notes(names: Iterable[str]) -> tuple[str, ...]:
+    if not any(base(name).lower() in {f"{part}_data.xlsx" for part in _PARTS} for name in names):
         return ()
-    return ("labels are read from the folders; an .xlsx sheet is not read, the same saved as .csv is",)
+    return (
+        "an .xlsx sheet is not read: labels are those of the folders, or of the same sheet saved as .csv",
+    )
