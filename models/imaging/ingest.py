@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.imaging.archive import MemberRefused, Members
+from models.imaging.dataset_checks import check_whole
 from models.imaging.datasets import (
     INDEX_NAME,
     LABEL_PREFIX,
@@ -28,7 +29,8 @@ from models.imaging.datasets import (
     index_schema,
 )
 from models.imaging.decode import Undecodable, decode_frame, decode_mask
-from models.imaging.ingest_formats import FORMATS, Source
+from models.imaging.formats.build import FORMATS
+from models.imaging.formats.source import Source
 from models.imaging.label_table import IngestRefused, LabelRow, Problem, Problems, fits
 from models.imaging.perceptual import difference_hash
 
@@ -58,7 +60,7 @@ class GroupCount:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest made and what it found wrong."""
+    """What an ingest made and what it found wrong; `notes` are sentences about the whole of it."""
 
     format: str
     frames: int
@@ -69,6 +71,7 @@ class IngestReport:
     masks: int
     fingerprint: str
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -89,8 +92,8 @@ def ingest_frames(
 
     Args:
         members: the files; hostile, so run this in the sandbox.
-        fmt: one of `ingest_formats.FORMATS`.
-        options: `groups`: "column" (default) or "per-frame" for labels-csv, `block_size` for wcebleedgen.
+        fmt: one of `formats.build.FORMATS`.
+        options: the format's own; its `read` names them.
         out_dir: an existing folder that receives the files named in `datasets`.
         progress: called with rows done and in all, before each row and at the end.
         distrusted: rows (counted from 0) that ended an earlier decoder; refused as `decoder_died`.
@@ -118,9 +121,9 @@ def ingest_frames(
         for filename, member in source.images.items():
             if filename not in known:
                 writer.refuse("no_label_row", member, 0)
-    report = writer.report(fmt)
+    report = writer.report(fmt, source.notes)
     if not report.frames:
-        raise IngestRefused("no_frames", "no image is both readable and named in labels.csv")
+        raise IngestRefused("no_frames", "no image is both readable and in the table of labels")
     (out_dir / REPORT_NAME).write_text(json.dumps(report.to_json()))
     return report
 
@@ -212,11 +215,12 @@ class _Writer:
         self._refused.append({"name": name, "row": row, "code": code})
         self._problems.add(f"refused_{code}", row)
 
-    def report(self, fmt: str) -> IngestReport:
+    def report(self, fmt: str, notes: tuple[str, ...]) -> IngestReport:
         """Counts, and the problems that only show once all frames are there."""
         frames = self._frames
         self._find_duplicates()
         self._find_groups_crossing_splits()
+        notes += tuple(check_whole(frames, self._labels, self._problems))
         matrix = np.array([row.labels for row in frames], np.int8).reshape(len(frames), len(self._labels))
         return IngestReport(
             format=fmt,
@@ -231,6 +235,7 @@ class _Writer:
             masks=self._masks,
             fingerprint=fingerprint(self._hashes, matrix, [row.group for row in frames]),
             problems=self._problems.found(),
+            notes=notes,
         )
 
     def _flush(self) -> None:
@@ -285,7 +290,9 @@ class _Writer:
         split_of: dict[str, str] = {}
         crossing = set()
         for ordinal, row in enumerate(self._frames):
-            if split_of.setdefault(row.group, row.split) != row.split and row.group not in crossing:
+            if not row.split or row.group in crossing:
+                continue
+            if split_of.setdefault(row.group, row.split) != row.split:
                 crossing.add(row.group)
                 self._problems.add("group_crosses_split", ordinal)
 

@@ -1,10 +1,10 @@
-"""`labels.csv` and the boxes that come with frames, checked row by row; what is wrong is counted."""
+"""Tables of labels and the boxes that come with frames, checked row by row; what is wrong is counted."""
 
 import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from models.imaging.datasets import UNKNOWN, Box
@@ -14,7 +14,7 @@ _MAX_FIELD_CHARS = 1 << 16
 _MAX_EXAMPLES = 20
 _LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.()/-]{0,63}")
 # "1.0" is what pandas makes of a column of integers as soon as one value is missing.
-_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": UNKNOWN}
+VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": UNKNOWN}
 _NOT_LABELS = frozenset({"filename", "group", "split"})
 
 
@@ -77,15 +77,25 @@ class LabelTable:
 
 
 def read_label_table(
-    data: bytes, problems: Problems, *, group_column: str | None = "group", not_labels: Sequence[str] = ()
+    data: bytes,
+    problems: Problems,
+    *,
+    filename_column: str = "filename",
+    group_column: str | None = "group",
+    split_column: str | None = None,
+    labels: Sequence[str] = (),
+    not_labels: Sequence[str] = (),
 ) -> LabelTable:
-    """Read `labels.csv`.
+    """Read a table of labels, such as `labels.csv`.
 
     Args:
-        data: the file, UTF-8, with commas and a header.
+        data: the file, UTF-8, with commas (or semicolons, see `csv_rows`) and a header.
         problems: takes `malformed_row`, `repeated_row`, `contradicting_row`, `unknown_label_value` and
             `missing_group`, each with row numbers. Of rows for one file the first counts.
+        filename_column: names the column of file names.
         group_column: names the column of groups; None makes every frame its own group.
+        split_column: names the column of sides or folds; None takes `split` where there is one.
+        labels: the label columns; if none are named, all that are not said to be something else.
         not_labels: columns besides `filename`, `group` and `split` that are no labels.
 
     Returns:
@@ -94,35 +104,34 @@ def read_label_table(
     Raises:
         IngestRefused: no header, no file names, no groups, no labels, or a column that is no label.
     """
-    header, rows = _csv_rows(data, problems)
-    for column in ("filename", *([group_column] if group_column else [])):
-        if column not in header:
-            raise IngestRefused(f"no_{column}_column", f"labels.csv has no column {column}")
-    labels = tuple(name for name in header if name not in {*_NOT_LABELS, *not_labels, group_column})
-    if not 0 < len(labels) <= MAX_LABELS:
-        raise IngestRefused("no_label_column", f"labels.csv needs 1 to {MAX_LABELS} label columns")
-    if not all(_LABEL_NAME.fullmatch(label) for label in labels):
-        raise IngestRefused("bad_label_name", "labels.csv has an empty, long or odd label name")
+    header, rows = csv_rows(data, problems)
+    for role, column in (("filename", filename_column), ("group", group_column), ("split", split_column)):
+        if column is not None and column not in header:
+            raise IngestRefused(f"no_{role}_column", f"the table has no column {column}")
+    others = {*_NOT_LABELS, *not_labels, filename_column, group_column, split_column}
+    labels = tuple(labels) or tuple(name for name in header if name not in others)
+    check_label_names(labels)
+    if absent := set(labels) - set(header):
+        raise IngestRefused("no_label_column", f"the table lacks {len(absent)} of the label columns")
     _refuse_columns_without_a_value(labels, header, rows)
-    seen: dict[str, LabelRow] = {}
+    taken: list[LabelRow] = []
     for number, values in rows:
-        row = _label_row(number, dict(zip(header, values, strict=True)), labels, group_column)
-        earlier = seen.setdefault(row.filename, row)
-        if earlier is not row:
-            same = (earlier.labels, earlier.group) == (row.labels, row.group)
-            problems.add("repeated_row" if same else "contradicting_row", number)
-            continue
-        if not row.group:
+        fields = {name: value.strip() for name, value in zip(header, values, strict=True)}
+        filename = fields[filename_column]
+        group = fields[group_column] if group_column else filename
+        known = tuple(VALUES.get(fields[label], UNKNOWN) for label in labels)
+        taken.append(LabelRow(number, filename, group, fields.get(split_column or "split", ""), known))
+        if not group:
             problems.add("missing_group", number)
         for label in labels:
-            if values[header.index(label)].strip() not in _VALUES:
+            if fields[label] not in VALUES:
                 problems.add("unknown_label_value", number)
-    return LabelTable(labels, tuple(seen.values()))
+    return LabelTable(labels, first_of_each(taken, problems))
 
 
 def read_boxes(data: bytes, problems: Problems) -> dict[str, list[tuple[int, Box]]]:
     """Read `boxes.csv` (filename, label, x, y, w, h in pixels): rows and boxes by file name."""
-    header, rows = _csv_rows(data, problems)
+    header, rows = csv_rows(data, problems)
     if missing := {"filename", "label", *"xywh"} - set(header):
         raise IngestRefused(
             "no_box_columns", f"boxes.csv lacks {len(missing)} of filename, label, x, y, w, h"
@@ -139,18 +148,26 @@ def read_boxes(data: bytes, problems: Problems) -> dict[str, list[tuple[int, Box
     return boxes
 
 
-def yolo_boxes(text: str, label: str, width_px: int, height_px: int) -> Iterator[Box | None]:
-    """Boxes of a YOLO file of one class (class, centre x and y, w, h as fractions); None for a bad line."""
+def yolo_boxes(text: str, labels: Sequence[str], width_px: int, height_px: int) -> Iterator[Box | None]:
+    """Boxes of a YOLO file (class, centre x and y, w, h as fractions); None for a bad line.
+
+    Args:
+        text: the file.
+        labels: name of each class by its number; other numbers make a bad line.
+        width_px: of the frame.
+        height_px: of the frame.
+    """
     for line in text.splitlines():
-        parts = line.split()
         try:
-            kind, x, y, w, h = (float(part) for part in parts)
+            kind, x, y, w, h = (float(part) for part in line.split())
         except ValueError:
+            if line.strip():
+                yield None
+            continue
+        if kind not in range(len(labels)):
             yield None
             continue
-        if kind != 0:
-            yield None
-            continue
+        label = labels[int(kind)]
         yield Box(label, (x - w / 2) * width_px, (y - h / 2) * height_px, w * width_px, h * height_px)
 
 
@@ -165,7 +182,40 @@ def fits(box: Box, width_px: int, height_px: int) -> bool:
     )
 
 
-def _csv_rows(data: bytes, problems: Problems) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def first_of_each(rows: Iterable[LabelRow], problems: Problems) -> tuple[LabelRow, ...]:
+    """At most one row per file name, the first; others are `repeated_row` or `contradicting_row`."""
+    seen: dict[str, LabelRow] = {}
+    for row in rows:
+        earlier = seen.setdefault(row.filename, row)
+        if earlier is not row:
+            same = (earlier.labels, earlier.group) == (row.labels, row.group)
+            problems.add("repeated_row" if same else "contradicting_row", row.row)
+    return tuple(seen.values())
+
+
+def check_label_names(labels: Sequence[str]) -> None:
+    """Refuse no labels, too many, one twice, or names that would not be safe to show or to store."""
+    if not 0 < len(labels) <= MAX_LABELS:
+        raise IngestRefused("no_label_column", f"a dataset has 1 to {MAX_LABELS} labels")
+    if len(set(labels)) != len(labels):
+        raise IngestRefused("repeated_label", "two labels have one name")
+    if not all(_LABEL_NAME.fullmatch(label) for label in labels):
+        raise IngestRefused("bad_label_name", "a label has an empty, long or odd name")
+
+
+def csv_rows(
+    data: bytes, problems: Problems, *, fill: bool = False
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the rows with their numbers from 1; a row of another length is `malformed_row`.
+
+    Args:
+        data: UTF-8, separated by semicolons where the header has them and no comma, else by commas.
+        problems: takes `malformed_row`.
+        fill: whether the last fields of a row may be left away; they are "" then.
+
+    Raises:
+        IngestRefused: no UTF-8, no CSV, or two columns of one name.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -176,9 +226,13 @@ def _csv_rows(data: bytes, problems: Problems) -> tuple[list[str], list[tuple[in
     rows: list[tuple[int, list[str]]] = []
     try:
         # Strict: otherwise a quote that is not closed makes one row, and one group, of two.
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        first = text.partition("\n")[0]
+        delimiter = ";" if ";" in first and "," not in first else ","
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
         header = [name.strip() for name in next(lines, [])]
         for number, values in enumerate(lines, 1):
+            if fill and values:
+                values.extend([""] * (len(header) - len(values)))
             if len(values) == len(header):
                 rows.append((number, values))
             elif values:
@@ -190,25 +244,12 @@ def _csv_rows(data: bytes, problems: Problems) -> tuple[list[str], list[tuple[in
     return header, rows
 
 
-def _label_row(
-    number: int, fields: dict[str, str], labels: tuple[str, ...], group_column: str | None
-) -> LabelRow:
-    filename = fields["filename"].strip()
-    return LabelRow(
-        number,
-        filename,
-        fields[group_column].strip() if group_column else filename,
-        fields.get("split", "").strip(),
-        tuple(_VALUES.get(fields[label].strip(), UNKNOWN) for label in labels),
-    )
-
-
 def _refuse_columns_without_a_value(
     labels: tuple[str, ...], header: list[str], rows: list[tuple[int, list[str]]]
 ) -> None:
     """A column such as age or site is no label, and reading it as one of unknown values would hide that."""
     for label in labels:
         values = {row[header.index(label)].strip() for _, row in rows}
-        if values - {""} and not values & (_VALUES.keys() - {""}):
+        if values - {""} and not values & (VALUES.keys() - {""}):
             number = header.index(label) + 1
-            raise IngestRefused("not_a_label_column", f"column {number} of labels.csv holds no 0 or 1")
+            raise IngestRefused("not_a_label_column", f"column {number} of the table holds no 0 or 1")

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from service.client.client import Enteron
     from service.client.resources import Dataset
 
+# The words of models.imaging.formats.build, which this side cannot import; docs/datasets.md describes them.
+FORMATS = (
+    "labels-csv",
+    "synthetic",
+    "csv",
+    "folders",
+    "wcebleedgen",
+    "kvasir-capsule",
+    "capsule-vision",
+    "see-ai",
+    "galar",
+    "kvasir-seg",
+    "hyper-kvasir",
+)
+
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 app = typer.Typer(help="Add training data and see what is in it.", no_args_is_help=True)
@@ -26,7 +41,7 @@ app = typer.Typer(help="Add training data and see what is in it.", no_args_is_he
 def add(
     source: Annotated[Path, typer.Argument(help="A folder or a zip of it.", exists=True)],
     format_: Annotated[
-        str, typer.Option("--format", help="How labels lie beside the images: labels-csv, wcebleedgen ...")
+        str, typer.Option("--format", help=f"How labels lie beside the images: {', '.join(FORMATS)}.")
     ] = "labels-csv",
     name: Annotated[str | None, typer.Option(help="The folder's or file's name if not given.")] = None,
     option: Annotated[
@@ -131,11 +146,11 @@ def _counts(found: Mapping[str, Any]) -> list[Table | str]:
 
 
 def _problems(found: Mapping[str, Any]) -> list[Table | str]:
-    problems = found.get("problems") or []
+    problems, notes = found.get("problems") or [], found.get("notes") or []
     if not problems:
-        return ["No problems found."]
+        return [*notes, "No problems found."]
     rows = [(str(p["code"]).replace("_", " "), str(p["count"]), _examples(p)) for p in problems]
-    return [Table(("problem", "count", "for example"), rows, right=frozenset({1}))]
+    return [*notes, Table(("problem", "count", "for example"), rows, right=frozenset({1}))]
 
 
 def _examples(problem: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ def test_masks_and_boxes(tmp_path: Path) -> None:
         ({"boxes.csv": "filename,label,x,y,w,h\n0.png,polyp,a,0,1,1\n"}, {"box_row_invalid": (1,)}),
         (
             {"labels.csv": "filename,group,split,polyp\n0.png,a,x,1\n1.png,a,y,0\n2.png,b,x,1\n"},
-            {"group_crosses_split": (1,)},
+            {"group_crosses_split": (1,), "label_in_one_split": (1,)},
         ),
     ],
 )
