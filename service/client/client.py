@@ -245,13 +245,20 @@ class Enteron:
         self,
         recipe: str,
         dataset_id: str,
-        *,
+        *more_dataset_ids: str,
         backbone: str | None = None,
         params: Mapping[str, Any] | None = None,
         model_name: str | None = None,
+        compare: Mapping[str, Any] | None = None,
     ) -> Job:
-        body = _given(recipe=recipe, dataset_id=dataset_id, backbone=backbone, model_name=model_name)
-        submitted: Job = self.transport.post("/trainings", {**body, "params": dict(params or {})})
+        """A new version; with `compare` (`folds`, `seeds`, `order`) a table of the recipe's arms instead."""
+        body: dict[str, Any] = {
+            **_given(recipe=recipe, dataset_id=dataset_id, backbone=backbone, model_name=model_name),
+            "more_dataset_ids": list(more_dataset_ids),
+            "params": dict(params or {}),
+            "compare": None if compare is None else dict(compare),
+        }
+        submitted: Job = self.transport.post("/trainings", body)
         return submitted
 
     def synthesize(

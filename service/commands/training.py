@@ -1,12 +1,15 @@
 """`enteron train`: a recipe on a dataset, with its numbers as they come and intervals at the end."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.connection import connect
+from service.commands.comparing import compared
+from service.commands.connection import connect, follow
 from service.commands.datasets import options, resolve
 from service.commands.terminal import JsonFlag, Show, Table, Terminal, percent, told
 
@@ -19,7 +22,10 @@ _SHOWN = {"loss": "loss", "tune_mean_auc": "tune AUC"}  # of the live series; al
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="Id, NAME or NAME:VERSION of a dataset.")],
+    datasets: Annotated[
+        list[str],
+        typer.Argument(help="Id, NAME or NAME:VERSION of a dataset; several are learnt from as one."),
+    ],
     recipe: Annotated[str, typer.Option(help="What to train.")] = "lesion-detector",
     backbone: Annotated[str | None, typer.Option(help="As `GET /backbones` lists them.")] = None,
     param: Annotated[
@@ -28,15 +34,39 @@ def train(
     name: Annotated[
         str | None, typer.Option(help="Model to add the version to; the recipe's if not given.")
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Make no version: compare the recipe's arms over folds and seeds."),
+    ] = False,
+    folds: Annotated[int, typer.Option(help="With --compare.", min=2, max=50)] = 5,
+    seeds: Annotated[int, typer.Option(help="With --compare.", min=1, max=50)] = 3,
+    order: Annotated[
+        str, typer.Option(help="With --compare: contiguous or stratified folds of groups.")
+    ] = "contiguous",
+    out: Annotated[
+        Path | None, typer.Option(help="With --compare: file for the whole table as JSON.", dir_okay=False)
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Train a model; the result is a new version, not yet in use."""
     terminal = Terminal(json=json_)
+    how = {"folds": folds, "seeds": seeds, "order": order} if compare else None
     with connect() as client:
         job = client.train(
-            recipe, resolve(client, dataset), backbone=backbone, params=options(param), model_name=name
+            recipe,
+            *(resolve(client, dataset) for dataset in datasets),
+            backbone=backbone,
+            params=options(param),
+            model_name=name,
+            compare=how,
         )
         terminal.say(f"Job {job['id']}; it goes on without this command: `enteron job watch {job['id']}`")
+        if compare:
+            comparison = (follow(client, terminal, job, "Comparing")["result"] or {})["comparison"]
+            if out is not None:
+                out.write_text(json.dumps(comparison, indent=1) + "\n")
+            terminal.result(comparison, *compared(comparison))
+            return
         result = watch_training(client, terminal, job)["result"] or {}
     made = f"{result['model']}:{result['version']}"
     use = f"Put it into use: enteron model promote {made} --reason '...'"
