@@ -24,7 +24,7 @@ _SHOWN = {"loss": "loss", "tune_mean_auc": "tune AUC"}  # of the live series; al
 def train(
     datasets: Annotated[
         list[str],
-        typer.Argument(help="Id, NAME or NAME:VERSION of a dataset; several are learnt from as one."),
+        typer.Argument(help="Id, NAME or NAME:VERSION of datasets, learnt from as one."),
     ],
     recipe: Annotated[str, typer.Option(help="What to train.")] = "lesion-detector",
     backbone: Annotated[str | None, typer.Option(help="As `GET /backbones` lists them.")] = None,
@@ -36,7 +36,7 @@ def train(
     ] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Make no version: compare the recipe's arms over folds and seeds."),
+        typer.Option("--compare", help="Compare the recipe's arms over folds and seeds instead."),
     ] = False,
     folds: Annotated[int, typer.Option(help="With --compare.", min=2, max=50)] = 5,
     seeds: Annotated[int, typer.Option(help="With --compare.", min=1, max=50)] = 3,
@@ -51,6 +51,8 @@ def train(
     """Train a model; the result is a new version, not yet in use."""
     terminal = Terminal(json=json_)
     how = {"folds": folds, "seeds": seeds, "order": order} if compare else None
+    if out is not None and not out.parent.is_dir():  # hours later it would be too late to say so
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     with connect() as client:
         job = client.train(
             recipe,
@@ -62,15 +64,18 @@ def train(
         )
         terminal.say(f"Job {job['id']}; it goes on without this command: `enteron job watch {job['id']}`")
         if compare:
-            comparison = (follow(client, terminal, job, "Comparing")["result"] or {})["comparison"]
-            if out is not None:
-                out.write_text(json.dumps(comparison, indent=1) + "\n")
-            terminal.result(comparison, *compared(comparison))
-            return
+            return _compare(client, terminal, job, out)
         result = watch_training(client, terminal, job)["result"] or {}
     made = f"{result['model']}:{result['version']}"
     use = f"Put it into use: enteron model promote {made} --reason '...'"
-    terminal.result(result, f"Trained {made}", *measured(result["metrics"]), use)
+    return terminal.result(result, f"Trained {made}", *measured(result["metrics"]), use)
+
+
+def _compare(client: "Enteron", terminal: Terminal, job: "Job", out: Path | None) -> None:
+    comparison = (follow(client, terminal, job, "Comparing")["result"] or {})["comparison"]
+    if out is not None:
+        out.write_text(json.dumps(comparison, indent=1) + "\n")
+    terminal.result(comparison, *compared(comparison))
 
 
 def watch_training(client: "Enteron", terminal: Terminal, job: "Job") -> "Job":
