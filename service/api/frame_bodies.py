@@ -1,6 +1,6 @@
 """A frame and what was found in it, as JSON."""
 
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -16,8 +16,10 @@ from service.usecases.analyses import FrameView
 class CamBody(BaseModel):
     """Where the model looked: for positive findings.
 
-    `grid` holds rows of evidence densities, in log-odds that 1 % of the frame adds to the finding, over the
-    square that the frame is padded to. The overlay draws those from `floor` up, on a fixed 0 to 0.5.
+    `grid` holds rows of evidence over the square that the frame is padded to. Of a version that pools its
+    map by the mean it is a density, in log-odds that 1 % of the frame adds to the finding; of one that pools
+    by log-sum-exp it is half the probability of a frame that is like this cell everywhere. The overlay draws
+    what is from `floor` up, on a fixed 0 to 0.5.
     """
 
     overlay_url: str
@@ -26,6 +28,7 @@ class CamBody(BaseModel):
     side: int
     grid: list[list[float]]
     floor: float
+    kind: Literal["density", "probability"]
 
 
 class FindingBody(BaseModel):
@@ -88,7 +91,7 @@ def _finding(base: str, finding: Finding, view: FrameView) -> FindingBody:
 
 
 def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
-    heat = analyses.heat(finding, view.calibration)
+    heat = analyses.heat(finding, view.spec)
     return CamBody(
         overlay_url=f"{base}/overlay?label={quote(finding.label, safe='')}",
         peak_xy=finding.peak_xy,
@@ -96,6 +99,7 @@ def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
         side=finding.cam_side,
         grid=[[round(density, 4) for density in row] for row in heat.densities],
         floor=round(heat.floor, 4),
+        kind=heat.kind,
     )
 
 

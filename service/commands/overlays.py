@@ -14,7 +14,10 @@ from service.domain.heatmaps import FULL_SCALE, HeatMap
 
 NOTE = "Research use. Not for diagnosis."
 _LEAST_WIDTH_PX, _FOOT_PX, _MARGIN_PX, _BAR_PX = 420, 52, 8, 12
-_UNIT = f"{FULL_SCALE}+ log-odds per 1 % of the frame"
+_UNITS = {
+    "density": f"{FULL_SCALE}+ log-odds per 1 % of the frame",
+    "probability": "100 % probability of such a place",
+}
 _GROUND, _INK = (12, 14, 17), (233, 235, 238)
 
 
@@ -44,9 +47,10 @@ def _write_foot(sheet: Image.Image, top: int, finding: Mapping[str, Any]) -> Non
     line = top + _MARGIN_PX
     pen.text((_MARGIN_PX, line), f"{said}. {NOTE}", _INK, font)
     line += 20
-    left, right = _MARGIN_PX + 16, sheet.width - _MARGIN_PX - math.ceil(font.getlength(_UNIT)) - 8
+    unit = _UNITS[finding["cam"]["kind"]]
+    left, right = _MARGIN_PX + 16, sheet.width - _MARGIN_PX - math.ceil(font.getlength(unit)) - 8
     pen.text((_MARGIN_PX, line), "0", _INK, font)
-    pen.text((right + 8, line), _UNIT, _INK, font)
+    pen.text((right + 8, line), unit, _INK, font)
     sheet.paste(scale(right - left), (left, line), scale(right - left))
 
 

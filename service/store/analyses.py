@@ -61,15 +61,15 @@ class AnalysisRow:
     model_name: str
     model_version: int
     weights_sha256: str
-    calibration: dict[str, Any]
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class LocatedFinding:
-    """A finding with the calibration of its version and the size of its frame."""
+    """A finding with the spec of its version and the size of its frame."""
 
     finding: Finding
-    calibration: dict[str, Any]
+    spec: dict[str, Any]
     width_px: int
     height_px: int
 
@@ -117,13 +117,13 @@ def get(session: Session, analysis_id: UUID) -> AnalysisRow | None:
             Model.name,
             ModelVersion.version,
             ModelVersion.weights_sha256,
-            ModelVersion.spec["calibration"],
+            ModelVersion.spec,
         )
         .join(ModelVersion, ModelVersion.id == Analysis.model_version_id)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Analysis.id == analysis_id)
     ).one_or_none()
-    return None if row is None else AnalysisRow(*row)
+    return None if row is None else AnalysisRow(*list(row))
 
 
 def frames(
@@ -172,7 +172,7 @@ def finding(session: Session, analysis_id: UUID, ordinal: int, label: str) -> Lo
     row = session.execute(
         select(
             Finding,
-            ModelVersion.spec["calibration"],
+            ModelVersion.spec,
             AnalysisFrame.width_px,
             AnalysisFrame.height_px,
         )
@@ -188,7 +188,7 @@ def finding(session: Session, analysis_id: UUID, ordinal: int, label: str) -> Lo
             Finding.label == label,
         )
     ).one_or_none()
-    return None if row is None else LocatedFinding(*row)
+    return None if row is None else LocatedFinding(*list(row))
 
 
 def input_count(session: Session, analysis_id: UUID) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.domain import media
 from service.domain.access import Principal
 from service.domain.errors import FieldError, InvalidInput, NotFound, Unsupported
-from service.domain.heatmaps import HeatMap, heat_map
+from service.domain.heatmaps import MEAN, HeatMap, heat_map
 from service.domain.ids import new_id
 from service.domain.imaging import StoredBytes
 from service.domain.jobs import Kind, Queue, is_interactive
@@ -54,11 +54,11 @@ class AnalysisView:
 
 @dataclass(frozen=True)
 class FrameView:
-    """A frame with its findings; `calibration` holds slope and intercept of every label."""
+    """A frame with its findings, and the spec of the version that made them."""
 
     frame: AnalysisFrame
     findings: Sequence[Finding]
-    calibration: Json
+    spec: Json
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def frames(
     session: Session, principal: Principal, analysis_id: UUID, *, limit: int, after: int | None
 ) -> list[FrameView]:
     """Frames in order; more of them appear while the job runs."""
-    calibration = _find(session, analysis_id).calibration
+    spec = _find(session, analysis_id).spec
     _record(session, principal, analysis_id, "analyses.frames")
     found = store.frames(session, analysis_id, limit=limit, after=after)
-    return [FrameView(frame, findings, calibration) for frame, findings in found]
+    return [FrameView(frame, findings, spec) for frame, findings in found]
 
 
 def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> StoredBytes:
@@ -149,12 +149,12 @@ def overlay(session: Session, principal: Principal, analysis_id: UUID, ordinal: 
     if found is None:
         raise NotFound("There is no such frame, or the model does not know this label.")
     _record(session, principal, analysis_id, "analyses.overlay")
-    return Overlay(heat(found.finding, found.calibration), found.width_px, found.height_px)
+    return Overlay(heat(found.finding, found.spec), found.width_px, found.height_px)
 
 
-def heat(finding: Finding, calibration: Json) -> HeatMap:
-    """The map of a finding, under the calibration of the version that made it."""
-    own = calibration[finding.label]
+def heat(finding: Finding, spec: Json) -> HeatMap:
+    """The map of a finding, as the version that made it pools and calibrates."""
+    own = spec["calibration"][finding.label]
     return heat_map(
         finding.cam,
         finding.cam_side,
@@ -162,6 +162,7 @@ def heat(finding: Finding, calibration: Json) -> HeatMap:
         threshold=finding.threshold,
         slope=own["slope"],
         intercept=own["intercept"],
+        pooling=spec["builder"].get("params", {}).get("pooling", MEAN),
     )
 
 

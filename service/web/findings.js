@@ -13,7 +13,7 @@ export const isPositive = (frame) => positivesOf(frame).length > 0;
 
 export const shows = (frame, label) => positivesOf(frame).some((finding) => finding.label === label);
 
-const FAINT = 0.05; // log-odds per 1 % of the frame: a tenth of the ramp, too thin a colour to be seen on tissue
+const FAINT = 0.05; // a tenth of the ramp, too thin a colour to be seen on tissue
 
 /** Whether no place of a finding's heat map shows a colour that an eye could see. */
 export const isFaint = ({ cam }) => Math.max(...cam.grid.flat()) < Math.max(FAINT, cam.floor);

@@ -102,7 +102,8 @@ export class Stage {
     const wanted = finding !== null && this.#marks && (this.#held || this.#pinned);
     byId("scale").dataset.on = wanted;
     byId("scale").style.setProperty("--floor", finding?.cam.floor ?? 0);
-    byId("scale-words").textContent = finding ? TEXT.mapScale(finding.label) : "";
+    byId("scale-words").textContent = finding ? TEXT.mapScale(finding.label, finding.cam.kind) : "";
+    byId("scale-end").textContent = TEXT.mapScaleEnd(finding?.cam.kind);
     map.hidden = true; // never the map of one frame above another
     if (!wanted) return;
     try {

@@ -10,7 +10,7 @@ from service.api import overlays
 from service.commands.overlays import compose, scale
 from service.domain.heatmaps import FULL_SCALE, HeatMap
 
-FINDING = {"label": "polyp", "probability": 0.87, "threshold": 0.4}
+FINDING = {"cam": {"kind": "density"}, "label": "polyp", "probability": 0.87, "threshold": 0.4}
 
 
 def png(image: Image.Image) -> bytes:

@@ -54,6 +54,33 @@ def test_densities_times_area_sum_to_the_calibrated_logit_without_the_bias(cells
     assert summed == pytest.approx(slope * (score - bias), abs=1e-9)
 
 
+@given(
+    cells=st.lists(LOGITS, min_size=9, max_size=9),
+    score=LOGITS,
+    slope=st.floats(0.1, 3),
+    shift=st.floats(-3, 3),
+    threshold=st.floats(0.01, 0.99),
+)
+def test_under_log_sum_exp_a_cell_is_a_frame_of_its_own(cells, score, slope, shift, threshold):
+    heat = heat_map(
+        packed(cells),
+        3,
+        score=score,
+        threshold=threshold,
+        slope=slope,
+        intercept=shift,
+        pooling="log-sum-exp",
+    )
+    bias = score - math.log(sum(math.exp(cell) for cell in cells) / 9)
+    for index, cell in enumerate(cells):
+        chance = 1 / (1 + math.exp(-(slope * (cell + bias) + shift)))
+        assert heat.densities[index // 3][index % 3] == pytest.approx(chance * FULL_SCALE, abs=1e-9)
+    assert heat.floor == pytest.approx(threshold * FULL_SCALE)
+    # A positive finding always has a cell to show: the largest is never below the pooled one.
+    whole = FULL_SCALE / (1 + math.exp(-(slope * score + shift)))
+    assert max(max(row) for row in heat.densities) >= whole - 1e-9
+
+
 @pytest.mark.parametrize("times", [2, 3])
 def test_a_finer_grid_of_the_same_map_has_the_same_densities(times):
     coarse, fine = [3.0, -1.0, 40.0, 0.5], []

@@ -128,4 +128,4 @@ def test_colour_that_the_page_calls_none_is_too_thin_to_be_seen() -> None:
 def test_scale_bar_ends_at_the_full_scale_of_the_overlays() -> None:
     css, page = (WEB / "reading.css").read_text(), (WEB / "index.html").read_text()
     assert re.findall(r"--full-scale: ([\d.]+);", css) == [str(FULL_SCALE)]
-    assert f'<span id="scale-words"></span><span>{FULL_SCALE}+</span>' in page
+    assert f'<span id="scale-words"></span><span id="scale-end">{FULL_SCALE}+</span>' in page
