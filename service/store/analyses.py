@@ -1,6 +1,6 @@
 """Frames sent for reading, as the API writes and shows them; `store/findings.py` holds the worker's side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -123,7 +123,7 @@ def get(session: Session, analysis_id: UUID) -> AnalysisRow | None:
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Analysis.id == analysis_id)
     ).one_or_none()
-    return None if row is None else AnalysisRow(*list(row))
+    return None if row is None else AnalysisRow(*_values(row))
 
 
 def frames(
@@ -188,9 +188,14 @@ def finding(session: Session, analysis_id: UUID, ordinal: int, label: str) -> Lo
             Finding.label == label,
         )
     ).one_or_none()
-    return None if row is None else LocatedFinding(*list(row))
+    return None if row is None else LocatedFinding(*_values(row))
 
 
 def input_count(session: Session, analysis_id: UUID) -> int:
     query = select(func.count()).where(AnalysisInput.analysis_id == analysis_id)
     return session.execute(query).scalar_one()
+
+
+def _values(row: Iterable[Any]) -> tuple[Any, ...]:
+    """A row as the arguments of what it stands for."""
+    return tuple(row)

@@ -63,6 +63,7 @@ export const WHAT_TO_DO = {
   too_many_ranges: RELOAD,
   already_there: COMMAND_LINE,
   dataset_not_ready: COMMAND_LINE,
+  repeated_dataset: COMMAND_LINE,
   faults_off: COMMAND_LINE,
   not_in_catalogue: COMMAND_LINE,
   not_safetensors: COMMAND_LINE,
