@@ -5,6 +5,8 @@ from typing import Any
 
 from service.commands.terminal import Table, percent
 
+_ARMS = ("triplet", "cross-entropy", "frozen")  # the database keeps no order of its own
+
 
 def compared(comparison: Mapping[str, Any]) -> list[Table | str]:
     """Means, deviations and minima over folds; paired differences; what colour alone does."""
@@ -31,8 +33,8 @@ def _arms(comparison: Mapping[str, Any]) -> Table:
             _mean(measures["pointing"]),
             _mean(measures["overlap"]),
         )
-        for arm, labels in comparison["summary"].items()
-        for label, measures in labels.items()
+        for arm in _arm_names(comparison)
+        for label, measures in comparison["summary"][arm].items()
     ]
     columns = (
         "arm",
@@ -59,7 +61,7 @@ def _differences(comparison: Mapping[str, Any]) -> Table:
 
 
 def _folds(comparison: Mapping[str, Any]) -> Table:
-    arms = list(comparison["summary"])
+    arms = _arm_names(comparison)
     rows = [
         (
             str(number + 1),
@@ -75,6 +77,10 @@ def _folds(comparison: Mapping[str, Any]) -> Table:
     return Table(
         columns, rows, title="AUC per fold, mean over seeds", right=frozenset(range(2, 4 + len(arms)))
     )
+
+
+def _arm_names(comparison: Mapping[str, Any]) -> list[str]:
+    return sorted(comparison["summary"], key=_ARMS.index)
 
 
 def _of_fold(spread: Mapping[str, Any] | None, number: int) -> float | None:
