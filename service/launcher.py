@@ -23,6 +23,7 @@ from service.guard import Held, hold
 from service.local import OPERATOR_ROLES, issue_key, on_embedded
 from service.revival import kept_running
 from service.settings import PREFIX, Limits, Role, Settings
+from service.shipped import install
 
 Say = Callable[[str], None]
 
@@ -69,6 +70,9 @@ def running(settings: Settings, say: Say, hurry: Event | None = None) -> Iterato
         stack.callback(_timed, "PostgreSQL and Redis stopped", embedded.stop, say)
         _timed("PostgreSQL and Redis run", embedded.start, say)
         _timed("Database prepared", embedded.prepare_database, say)
+        shipped = install(on_embedded(settings, embedded, role="api"))
+        if shipped is not None:
+            say(f"{shipped} is registered: the detector that Enteron ships")
         stack.enter_context(kept_running(embedded, say))
         listening = stack.enter_context(listen(settings.api_host, settings.api_port))
         port = listening.getsockname()[1]

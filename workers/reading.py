@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.domain.imaging import FrameReading, LabelReading, StoredBytes
+from service.domain.registry import LABEL_OFF
 from workers.runner_client import RunnerClient
 from workers.sandbox_client import Decoded, Refused
 from workers.weights import LocalModel
@@ -71,7 +72,7 @@ def _predict(
         # In the precision of the probability, as the version was measured and as both are stored.
         threshold = float(np.float32(frames[b].thresholds[label["name"]]))
         probability = float(probabilities_BK[b, k])
-        positive = probability >= threshold
+        positive = threshold < LABEL_OFF and probability >= threshold
         place = answer["places"][b][k] if positive else {"peak_xy": None, "box_xywh": None}
         return LabelReading(
             label=label["name"],

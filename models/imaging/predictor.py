@@ -18,6 +18,7 @@ from models.imaging.preprocess import KERNEL
 
 Float32 = npt.NDArray[np.float32]
 CHANNELS = 3  # what is decoded: RGB
+OFF = 1.0  # a threshold that turns its label off, whatever the probability
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Predictions:
         labels: K names.
         scores_BK: raw logits, float32.
         probabilities_BK: calibrated, float32 in 0..1.
-        positive_BK: bool, probability >= the operating point's threshold.
+        positive_BK: bool, probability >= the operating point's threshold, which is below 1.
         cam_BKhw: class activation maps in logit units, float32.
         embedding_BD: pooled features, float32.
         operating_point: name of the thresholds used.
@@ -98,7 +99,7 @@ class Predictor:
             labels=self.spec.label_names,
             scores_BK=logits_BK,
             probabilities_BK=probabilities_BK,
-            positive_BK=probabilities_BK >= limits_K.astype(np.float32),
+            positive_BK=(probabilities_BK >= limits_K.astype(np.float32)) & (limits_K < OFF),
             cam_BKhw=cam_BKhw,
             embedding_BD=embedding_BD,
             operating_point=point,

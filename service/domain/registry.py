@@ -18,6 +18,7 @@ IMAGE_TASK = "image-multilabel"
 NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 REFERENCE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}(@[a-z0-9][a-z0-9._-]{0,62}|:[1-9][0-9]{0,8})?$"
 HEADER_LIMIT_BYTES = 1 << 20
+LABEL_OFF = 1.0  # a threshold that turns its label off, whatever the probability
 
 _EVIDENCE = ("none", "synthetic", "real")  # weakest first
 _TEXTS = ("name", "task", "default_operating_point", "intended_use", "limitations", "code_version")

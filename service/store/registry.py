@@ -118,6 +118,16 @@ def version(session: Session, model_id: UUID, number: int) -> VersionRow | None:
     return found[0] if found else None
 
 
+def has_weights(session: Session, name: str, sha256: str, *, besides: UUID | None = None) -> bool:
+    """Whether a version of the tenant's own model of that name, other than `besides`, has these weights."""
+    query = (
+        select(ModelVersion.id)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(Model.name == name, ModelVersion.weights_sha256 == sha256, ModelVersion.id != besides)
+    )
+    return session.execute(query.limit(1)).first() is not None
+
+
 def aliases(session: Session, model_ids: Sequence[UUID]) -> list[tuple[UUID, str, int]]:
     """Model, alias, version number."""
     rows = session.execute(

@@ -3,7 +3,7 @@
 import { byId, h } from "./dom.js";
 import { findingsOf } from "./findings.js";
 import { bytes, percent, shortHash } from "./format.js";
-import { look, mark } from "./labels.js";
+import { LABEL_OFF, look, mark } from "./labels.js";
 import { passportRows } from "./passport.js";
 import { EVIDENCE, FRAME_ERRORS, QUALITY, TEXT } from "./strings.js";
 
@@ -41,7 +41,7 @@ export class Card {
       h(
         "p",
         { class: "finding-foot" },
-        h("span", {}, `threshold ${percent(threshold)}`),
+        h("span", {}, threshold < LABEL_OFF ? `threshold ${percent(threshold)}` : TEXT.labelOff),
         code ? h("code", { title: "code" }, code) : null,
         positive ? h("span", { class: `badge ${evidence}` }, EVIDENCE[evidence] ?? evidence) : null,
       ),

@@ -9,6 +9,9 @@ const KNOWN = {
   content: { letter: "C", shape: "square" },
 };
 
+/** A threshold that turns its label off, whatever the probability. */
+export const LABEL_OFF = 1;
+
 export const LABEL_ORDER = Object.keys(KNOWN);
 
 export function look(label) {

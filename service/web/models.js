@@ -2,7 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { percent } from "./format.js";
-import { inOrder, mark } from "./labels.js";
+import { inOrder, LABEL_OFF, mark } from "./labels.js";
 import { EVIDENCE, TEXT } from "./strings.js";
 
 const DEFAULT_MODEL = "lesion-detector";
@@ -57,7 +57,7 @@ export class ModelChoice {
     const thresholds = this.#version?.operating_points[this.point] ?? {};
     const rows = inOrder(Object.keys(thresholds)).flatMap((label) => [
       h("dt", {}, mark(label), label),
-      h("dd", {}, percent(thresholds[label])),
+      h("dd", {}, thresholds[label] < LABEL_OFF ? percent(thresholds[label]) : TEXT.off),
     ]);
     byId("thresholds").replaceChildren(...rows);
     byId("model-note").textContent = this.#version ? TEXT.modelNote(EVIDENCE[this.#version.evidence]) : "";

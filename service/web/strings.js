@@ -158,6 +158,8 @@ export const TEXT = {
   noRecent: "No readings yet.",
   reconnect: (seconds) => `Trying again in ${seconds} s. Nothing is lost.`,
   noFrames: "No frame matches this filter.",
+  off: "off",
+  labelOff: "off at this operating point: not measured on real frames",
   belowThreshold: ", below threshold",
   mapNegative: "No map: nothing is above its threshold in this frame.",
   mapUnreadable: "No map: this frame was not read.",
