@@ -3,10 +3,10 @@
     python -m benchmarks.starter_model --out service/starter --work /var/tmp/starter
 
 Real bleeding frames (`../shared/data/wce`, CC BY 4.0) and frames drawn by code train one network; what one
-source does not label is unknown there. Cross-validation first: contiguous folds of `source_index` and folds of
-drawn patients are judged by networks that have seen none of them; calibration and thresholds are chosen on
-these out-of-fold answers. Then one network learns from all frames, a tune side apart, and is written with its
-spec, and with the figures of the cross-validation.
+source does not label is unknown there. Cross-validation first: contiguous folds of `source_index` and folds
+of drawn patients are judged by networks that have seen none of them; calibration and thresholds are chosen
+on these out-of-fold answers. Then one network learns from all frames, a tune side apart, and is written with
+its spec, and with the figures of the cross-validation.
 """
 
 import argparse
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.machine import environment
 from models.artifacts import drawn_twin, save_weights
+from models.imaging import cam
 from models.imaging.archive import FolderMembers, ZipMembers
-from models.imaging.calibration import DEFAULT_OPERATING_POINT
+from models.imaging.calibration import DEFAULT_OPERATING_POINT, calibrated
 from models.imaging.decode import decode_frame
-from models.imaging.evaluation import measure
+from models.imaging.evaluation import colour_baseline, measure
 from models.imaging.evidence import one_kind
 from models.imaging.folds import fold_sides, number_folds
 from models.imaging.ingest import ingest_frames
@@ -63,8 +65,8 @@ RECIPE: dict[str, Any] = {
 }
 LIMITATIONS = (
     "Bleeding was measured on frames of one published collection, on sources left out of training; polyp, "
-    "inflammatory and content on frames drawn by code alone, so they are off by default. Other capsules, sites "
-    "and patients may differ. Angioectasia is not among the labels."
+    "inflammatory and content on frames drawn by code alone, so they are off by default. Other capsules, "
+    "sites and patients may differ. Angioectasia is not among the labels."
 )
 INTENDED_USE = "A first look at one's own capsule frames, for research. Not for diagnosis."
 
@@ -215,25 +217,14 @@ def false_positives(trainer: Trainer, found: Predictions, spec: Any) -> dict[str
     rows = np.flatnonzero(~trainer.table.synthetic_N & (trainer.table.labels_NK[:, bleeding] == 0))
     calm = pick(found, rows)
     limits = spec.operating_points[WITH_SYNTHETIC]
-    probabilities = {
-        name: 1
-        / (
-            1
-            + np.exp(
-                -(spec.calibration[name].slope * calm.scores_BK[:, k] + spec.calibration[name].intercept)
-            )
-        )
+    return {
+        name: float((calibrated(calm.scores_BK[:, k], spec.calibration[name]) >= limits[name]).mean())
         for k, name in enumerate(calm.labels)
     }
-    return {name: float((value >= limits[name]).mean()) for name, value in probabilities.items()}
 
 
 def on_colonoscopy(predictor: Predictor, size_px: int) -> dict[str, Any]:
     """Where the polyp map points on colonoscopy frames with masks: another domain, so no ranking is told."""
-    from PIL import Image
-
-    from models.imaging import cam
-
     column = predictor.spec.label_names.index("polyp")
     hits, shares, overlaps = [], [], []
     for path in sorted((DATA / "polyp" / "images").iterdir()):
@@ -301,6 +292,11 @@ def main() -> int:
             "worst_fold_auc": float(min(fold["auc"] for told_ in seeds.values() for fold in told_)),
             "mean_pointing": float(np.mean([fold["pointing"] for told_ in seeds.values() for fold in told_])),
         }
+        colour = colour_alone(trainer)
+        metrics["cross_validation"]["colour_alone"] = colour
+        metrics["colour_baseline"] = {
+            "bleeding": {"value": float(np.mean(colour)), "low": None, "high": None, "replicates": 0}
+        }
         metrics["false_positives_on_real_frames"] = false_positives(trainer, found, spec)
         metrics["polyp_maps_on_colonoscopy"] = on_colonoscopy(
             Predictor(final.detector, spec), settings.size_px
@@ -317,11 +313,11 @@ def told(trainer: Trainer, found: Predictions, chance: Predictions, spec: Any) -
     """The out-of-fold figures, in the form that every version's metrics have."""
     labels_NK, kinds_K = trainer.judged()
     groups_N, rows_N = trainer.table.groups_N, np.arange(len(labels_NK))
-    slope = np.array([spec.calibration[name].slope for name in found.labels])
-    intercept = np.array([spec.calibration[name].intercept for name in found.labels])
-    probabilities = 1 / (1 + np.exp(-(slope * found.scores_BK.astype(np.float64) + intercept)))
-    calibrated = replace(found, probabilities_BK=probabilities.astype(np.float32))
-    metrics = measure(calibrated, labels_NK, groups_N, operating_points=spec.operating_points, seed=0)
+    columns = [
+        calibrated(found.scores_BK[:, k], spec.calibration[name]) for k, name in enumerate(found.labels)
+    ]
+    sure = replace(found, probabilities_BK=np.stack(columns, axis=1).astype(np.float32))
+    metrics = measure(sure, labels_NK, groups_N, operating_points=spec.operating_points, seed=0)
     size = {"size_px": trainer.settings.size_px}
     maps = measure_maps(found, labels_NK, groups_N, trainer.dataset, rows_N, **size)
     drawn = measure_maps(chance, labels_NK, groups_N, trainer.dataset, rows_N, **size)
@@ -329,7 +325,27 @@ def told(trainer: Trainer, found: Predictions, chance: Predictions, spec: Any) -
         entry["evidence"] = kind
         entry["pointing"] = maps[name] and maps[name]["pointing"]
         entry["map"] = maps[name] and maps[name] | {"random_weights": drawn[name]}
-    return metrics | {"colour_baseline": None}
+    return metrics
+
+
+def colour_alone(trainer: Trainer) -> list[float]:
+    """AUC of bleeding by colour histograms on each fold."""
+    labels_NK, _ = trainer.judged()
+    column = list(trainer.table.label_names).index("bleeding")
+    areas = []
+    for fold in range(FOLDS):
+        known = labels_NK[:, column] >= 0
+        judged = colour_baseline(
+            trainer.pixels_NHWC,
+            labels_NK[:, [column]],
+            trainer.table.groups_N,
+            train_N=np.flatnonzero(known & (trainer.fold_N != fold)),
+            test_N=np.flatnonzero(known & (trainer.fold_N == fold)),
+            label_names=["bleeding"],
+            seed=0,
+        )
+        areas.append(judged["bleeding"]["value"])
+    return areas
 
 
 if __name__ == "__main__":
