@@ -73,9 +73,9 @@ INTENDED_USE = "A first look at one's own capsule frames, for research. Not for 
 
 def ingest(work: Path) -> Path:
     """The two sources as a folder of numbered datasets."""
-    folder = work / "sources"
-    if folder.is_dir():
-        return folder
+    made, folder = work / "sources", work / "sources.new"
+    if made.is_dir():
+        return made
     for name in ("0", "1"):
         (folder / name).mkdir(parents=True)
     members = FolderMembers(DATA / "wce")
@@ -85,7 +85,7 @@ def ingest(work: Path) -> Path:
     write_dataset_zip(archive, frames)
     with archive.open("rb") as opened:
         ingest_frames(ZipMembers(opened), "synthetic", {}, out_dir=folder / "1")
-    return folder
+    return folder.rename(made)
 
 
 def folds_of(table: FrameTable) -> np.ndarray:
