@@ -215,16 +215,14 @@ def expected_calibration_error(
 
 def calibration_bins(
     labels_N: npt.NDArray[np.integer], probabilities_N: npt.NDArray[np.floating], *, bins: int = ECE_BINS
-) -> tuple[npt.NDArray[np.int64], Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Known samples, sum of their probabilities and of their labels, each [bins], for bins of equal width."""
     known = labels_N >= 0
     outcome, probability = labels_N[known], probabilities_N[known].astype(np.float64)
     bin_N = np.minimum((probability * bins).astype(int), bins - 1)
-    return (
-        np.bincount(bin_N, minlength=bins),
-        np.bincount(bin_N, weights=probability, minlength=bins),
-        np.bincount(bin_N, weights=outcome, minlength=bins),
-    )
+    summed = (np.ones(len(outcome)), probability, outcome.astype(np.float64))
+    count, said, came = (np.bincount(bin_N, weights=values, minlength=bins) for values in summed)
+    return count, said, came
 
 
 def ratio(numerator: Array, denominator: Array, *, empty: float = np.nan) -> Array:

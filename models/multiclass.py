@@ -72,7 +72,7 @@ def _confusion(
 ) -> npt.NDArray[np.bool_]:
     """Bool [N, K, K]: true class by predicted class, one cell per sample."""
     one_hot_KK = np.eye(count, dtype=np.bool_)
-    return one_hot_KK[classes_N][:, :, None] & one_hot_KK[predicted_N][:, None, :]
+    return np.asarray(one_hot_KK[classes_N][:, :, None] & one_hot_KK[predicted_N][:, None, :])
 
 
 def _mean_area(rankings: list[Ranking], weights_RN: Array) -> Array:

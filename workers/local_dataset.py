@@ -19,3 +19,14 @@ def fetch(job: Claimed, dataset_id: UUID) -> tuple[ReadyDataset, Path]:
         job.objects.fetch_to(stored.object_key, folder / Path(name).name, expected_sha256=stored.sha256)
         job.progress(done, len(dataset.objects), "files", "fetching")
     return dataset, folder
+
+
+def fetch_training_index(job: Claimed, model_version_id: UUID) -> Path | None:
+    """Index of the dataset that a version was made from; None if it was imported, or is not ours to see."""
+    with job.session() as session:
+        stored = ingests.load_training_index(session, model_version_id)
+    if stored is None:
+        return None
+    path = job.scratch / "training-index.parquet"
+    job.objects.fetch_to(stored.object_key, path, expected_sha256=stored.sha256)
+    return path

@@ -47,9 +47,11 @@ def evaluate(job: Claimed) -> Outcome:
     with job.session() as session:
         version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
     _, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    training_index = local_dataset.fetch_training_index(job, version.model_version_id)
     header = {
         "model": weights.load(version, job).header(),
         "folder": str(folder),
+        "training_index": str(training_index) if training_index else None,
         "work_dir": str(_work_dir(job)),
     }
     answer, _ = job.runner.call("evaluate", header)

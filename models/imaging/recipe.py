@@ -30,6 +30,7 @@ from models.imaging.datasets import FramesDataset, read_report
 from models.imaging.decoded import Stopped, decode_frames
 from models.imaging.detector import DEFAULT_MEAN, DEFAULT_STD, LesionDetector, Routing, build_detector
 from models.imaging.evaluation import colour_baseline, measure, measure_pointing
+from models.imaging.leak_audit import leaks_of_evaluation, leaks_of_training
 from models.imaging.lesion_spec import NAME, calibrate, keep_measured_evidence, make_spec
 from models.imaging.lesion_task import LesionTask, TaskSettings
 from models.imaging.predictor import Predictor
@@ -152,7 +153,9 @@ def run(
         tune_N = frames.on("tune")
         tuned = Predictor(detector, spec, device=device).predict(frames.pixels_NHWC, rows_B=tune_N)
         spec, uncalibrated = calibrate(spec, frames.labels_NK[tune_N], tuned.scores_BK)
-        metrics = _measure_test(dataset, frames, Predictor(detector, spec, device=device))
+        predictor = Predictor(detector, spec, device=device)
+        metrics = _measure_test(dataset, frames, predictor)
+        metrics["leaks"] = leaks_of_training(dataset, frames, predictor, report=report)
     weights_path = work_dir / "weights.safetensors"
     sha256 = save_weights(detector, weights_path)
     account = {"params": encode(settings), "training": encode(outcome), "uncalibrated": uncalibrated}
@@ -170,12 +173,14 @@ def evaluate(
     work_dir: Path,
     *,
     device: torch.device | None = None,
+    training_index: Path | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> JsonObject | None:
     """Measure a version on every frame of a dataset; nothing is fitted to it.
 
-    Labels that the dataset does not have are not measured. `trained_on_it` says where the figures flatter.
+    Labels that the dataset does not have are not measured. `trained_on_it` says where the figures flatter,
+    and `leaks` what the dataset shares with the one whose `index.parquet` is given, if any.
 
     Returns:
         As `models.imaging.evaluation.measure`; None if it was stopped.
@@ -201,8 +206,12 @@ def evaluate(
             return None
         labels_NK = _labels_of(dataset, spec.label_names)
         metrics = _measure(dataset, predictor, pixels_NHWC, labels_NK, everything)
+        leaks = leaks_of_evaluation(
+            training_index, dataset, spec, pixels_NHWC=pixels_NHWC, labels_NK=labels_NK
+        )
         fingerprint = dataset.fingerprint()
     return metrics | {
+        "leaks": leaks,
         "dataset_fingerprint": fingerprint,
         "trained_on_it": fingerprint == spec.dataset_fingerprint,
         "colour_baseline": None,
