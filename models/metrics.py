@@ -221,7 +221,9 @@ def calibration_bins(
     outcome, probability = labels_N[known], probabilities_N[known].astype(np.float64)
     bin_N = np.minimum((probability * bins).astype(int), bins - 1)
     summed = (np.ones(len(outcome)), probability, outcome.astype(np.float64))
-    count, said, came = (np.bincount(bin_N, weights=values, minlength=bins) for values in summed)
+    count, said, came = (
+        np.bincount(bin_N, weights=values, minlength=bins).astype(np.float64) for values in summed
+    )
     return count, said, came
 
 

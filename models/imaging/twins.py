@@ -93,5 +93,4 @@ def _closest(
 
 def _unit(vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    unit_ND: NDArray[np.float32] = vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1)
-    return unit_ND
+    return (vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1)).astype(np.float32)
