@@ -3,7 +3,8 @@
 Scores are sorted once; each bootstrap replicate is a row of weights on that order (how often the frame's
 group was drawn), so a thousand replicates cost a few cumulative sums. Labels are 1, 0 or -1 (unknown: left
 out). What is not defined, as every ranking of a single class, is None and never NaN.
-Shape suffixes: N samples, K labels or classes, R replicates, T distinct scores in falling order.
+Shape suffixes: N samples, K labels or classes, G groups, R replicates, T distinct scores in falling
+order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-_ECE_BINS = 15
+ECE_BINS = 15
 # Replicates are made in slices of about this many weights, to bound the memory.
 _SLICE_CELLS = 4_000_000
 
@@ -81,14 +82,14 @@ def area_under_roc(curve: _Curve) -> Array:
     below = curve.negatives[:, None] - curve.false_RT
     ties = np.diff(curve.false_RT, axis=1, prepend=0)
     wins = (np.diff(curve.true_RT, axis=1, prepend=0) * (below + ties / 2)).sum(axis=1)
-    return _ratio(wins, curve.positives * curve.negatives)
+    return ratio(wins, curve.positives * curve.negatives)
 
 
 def average_precision(curve: _Curve) -> Array:
     """Mean precision over recall steps (no interpolation); NaN without positives."""
-    precision = _ratio(curve.true_RT, curve.true_RT + curve.false_RT, empty=0.0)
+    precision = ratio(curve.true_RT, curve.true_RT + curve.false_RT, empty=0.0)
     gained = np.diff(curve.true_RT, axis=1, prepend=0)
-    return _ratio((gained * precision).sum(axis=1), curve.positives)
+    return ratio((gained * precision).sum(axis=1), curve.positives)
 
 
 def sensitivity_at_specificity(specificity: float) -> Callable[[_Curve], Array]:
@@ -98,7 +99,7 @@ def sensitivity_at_specificity(specificity: float) -> Callable[[_Curve], Array]:
         # Half a sample's rounding must not shut out a threshold that sits exactly on the bar.
         allowed = curve.false_RT <= (1 - specificity) * curve.negatives[:, None] + 1e-9
         reached = np.where(allowed, curve.true_RT, 0).max(axis=1)
-        value = _ratio(reached, curve.positives)
+        value = ratio(reached, curve.positives)
         return np.where(curve.negatives > 0, value, np.nan)
 
     return metric
@@ -154,45 +155,18 @@ def ranking_metrics(
     return {name: estimate(values[name], drawn[name]) for name in RANKING_METRICS}
 
 
-def decision_metrics(
-    labels_N: npt.NDArray[np.integer],
-    positive_N: npt.NDArray[np.bool_],
-    groups_N: npt.NDArray[np.generic],
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> dict[str, Estimate | None]:
-    """Sensitivity, specificity, balanced accuracy and predictive values of yes/no decisions, with intervals.
-
-    Arguments as `ranking_metrics`, `positive_N` being the decisions; None for an empty denominator.
-    """
-    known_N = labels_N >= 0
-    cells_N4 = np.stack(
-        [
-            known_N & ((labels_N == 1) == truth) & (positive_N == said)
-            for truth in (True, False)
-            for said in (True, False)
-        ],
-        axis=1,
-    ).astype(np.float64)
-    whole = _decision_rates(cells_N4.sum(axis=0, keepdims=True))
-    slices = group_weights(groups_N, replicates=replicates, seed=seed)
-    drawn = [_decision_rates(weights_RN @ cells_N4) for weights_RN in slices]
-    return {
-        name: estimate(float(value[0]), [rates[name] for rates in drawn]) for name, value in whole.items()
-    }
+def mean_of_defined(values_RK: Array) -> Array:
+    """Mean of each row over its finite values, float64 [R]; NaN for a row without any."""
+    defined_RK = np.isfinite(values_RK)
+    return ratio(np.where(defined_RK, values_RK, 0).sum(axis=1), defined_RK.sum(axis=1))
 
 
-def _decision_rates(cells_R4: Array) -> dict[str, Array]:
-    hit, miss, alarm, pass_ = cells_R4.T
-    sensitivity, specificity = _ratio(hit, hit + miss), _ratio(pass_, pass_ + alarm)
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "positive_predictive_value": _ratio(hit, hit + alarm),
-        "negative_predictive_value": _ratio(pass_, pass_ + miss),
-    }
+def sum_by_group(values_NX: npt.NDArray[np.generic], groups_N: npt.NDArray[np.generic]) -> Array:
+    """Sums over the samples of each group, float64 [G, ...], groups in the order of `np.unique`."""
+    names, group_N = np.unique(groups_N, return_inverse=True)
+    sums_GX = np.zeros((len(names), *values_NX.shape[1:]))
+    np.add.at(sums_GX, group_N, values_NX)
+    return sums_GX
 
 
 def group_weights(groups_N: npt.NDArray[np.generic], *, replicates: int, seed: int) -> Iterator[Array]:
@@ -232,17 +206,27 @@ def brier_score(labels_N: npt.NDArray[np.integer], probabilities_N: npt.NDArray[
 
 
 def expected_calibration_error(
-    labels_N: npt.NDArray[np.integer], probabilities_N: npt.NDArray[np.floating], *, bins: int = _ECE_BINS
+    labels_N: npt.NDArray[np.integer], probabilities_N: npt.NDArray[np.floating], *, bins: int = ECE_BINS
 ) -> float | None:
     """Mean gap of confidence and frequency over bins of equal width (Guo et al. 2017); None if none is."""
+    count, said, came = calibration_bins(labels_N, probabilities_N, bins=bins)
+    return float(np.abs(said - came).sum() / count.sum()) if count.any() else None
+
+
+def calibration_bins(
+    labels_N: npt.NDArray[np.integer], probabilities_N: npt.NDArray[np.floating], *, bins: int = ECE_BINS
+) -> tuple[Array, Array, Array]:
+    """Known samples, sum of their probabilities and of their labels, each [bins], for bins of equal width."""
     known = labels_N >= 0
-    if not known.any():
-        return None
     outcome, probability = labels_N[known], probabilities_N[known].astype(np.float64)
     bin_N = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_N, weights=probability - outcome, minlength=bins)
-    return float(np.abs(gaps).sum() / len(outcome))
+    summed = (np.ones(len(outcome)), probability, outcome.astype(np.float64))
+    count, said, came = (
+        np.bincount(bin_N, weights=values, minlength=bins).astype(np.float64) for values in summed
+    )
+    return count, said, came
 
 
-def _ratio(numerator: Array, denominator: Array, *, empty: float = np.nan) -> Array:
+def ratio(numerator: Array, denominator: Array, *, empty: float = np.nan) -> Array:
+    """The quotient, and `empty` where there is nothing to divide by."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, empty), where=denominator > 0)

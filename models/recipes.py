@@ -21,7 +21,8 @@ class Recipe:
         dataset_kind: what `dataset_dir` must hold.
         params: dataclass of the parameters.
         run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version.
-        evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, report, should_stop)` to metrics.
+        evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, device, training_index, report,
+            should_stop)` to metrics; `training_index` is that of the data the version was made from, or None.
         compare: `(dataset_dir, params, comparison, work_dir, *, resume_from, report, should_stop)` to a table
             of its arms; None if it has none.
     """

@@ -65,7 +65,7 @@ def _row(reading: FrameReading) -> Predicted:
 
 def _of_dataset(job: Claimed, model: LocalModel) -> int:
     """As `_of_file`; the runner reads the dataset itself and tells of each block."""
-    _, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
     block_frames = int(job.spec["block_frames"])
 
     def accept(event: Mapping[str, Any]) -> None:

@@ -107,9 +107,9 @@ def compare(request: Request) -> Answer:
 
 
 def evaluate(request: Request) -> Answer:
-    """Measure a model version on a dataset of frames."""
+    """Measure a model version on a dataset of frames; `training_index` is for its leak check."""
     header = request.header
-    model = header["model"]
+    model, training_index = header["model"], header["training_index"]
     spec = ModelSpec.from_json(model["spec"])
     metrics = recipes.measuring(spec.builder.name).evaluate(
         Path(model["weights"]),
@@ -118,6 +118,7 @@ def evaluate(request: Request) -> Answer:
         Path(header["folder"]),
         Path(header["work_dir"]),
         device=devices.pick_device(model["device"]),
+        training_index=Path(training_index) if training_index else None,
         report=lambda event: request.emit(_as_message(event)),
         should_stop=request.should_stop,
     )

@@ -18,7 +18,8 @@ CHECKPOINT_DAMAGED = "checkpoint_damaged"
 
 
 def train(job: Claimed) -> Outcome:
-    dataset, folder = local_dataset.fetch_all(job, _dataset_ids(job))
+    dataset_ids = _dataset_ids(job)
+    folder = local_dataset.fetch_all(job, dataset_ids)
     answer = _run(job, "train", _header(job, folder))
     spec = json.loads(answer["spec"]) | {"name": job.spec["model_name"]}
     key, sha256, size_bytes = job.put_object(Path(answer["weights"]))
@@ -29,7 +30,8 @@ def train(job: Claimed) -> Outcome:
         weights_key=key,
         weights_sha256=sha256,
         weights_bytes=size_bytes,
-        dataset_id=dataset.dataset_id,
+        # Of several the job tells; no single one is what the version was made from.
+        dataset_id=dataset_ids[0] if len(dataset_ids) == 1 else None,
         job_id=job.job_id,
     )
     result: dict[str, Any] = {"model": new.name, "metrics": new.metrics}
@@ -44,7 +46,7 @@ def train(job: Claimed) -> Outcome:
 
 
 def compare(job: Claimed) -> Outcome:
-    _, folder = local_dataset.fetch_all(job, _dataset_ids(job))
+    folder = local_dataset.fetch_all(job, _dataset_ids(job))
     header = _header(job, folder) | {"comparison": job.spec["comparison"]}
     return Outcome({"comparison": _run(job, "compare", header)["comparison"]})
 
@@ -52,10 +54,12 @@ def compare(job: Claimed) -> Outcome:
 def evaluate(job: Claimed) -> Outcome:
     with job.session() as session:
         version = findings.load_weights(session, UUID(job.spec["model_version_id"]))
-    _, folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    folder = local_dataset.fetch(job, UUID(job.spec["dataset_id"]))
+    training_index = local_dataset.fetch_training_index(job, version.model_version_id)
     header = {
         "model": weights.load(version, job).header(),
         "folder": str(folder),
+        "training_index": str(training_index) if training_index else None,
         "work_dir": str(_work_dir(job)),
     }
     answer, _ = job.runner.call("evaluate", header)

@@ -1,10 +1,11 @@
 """From scores to probabilities, and from probabilities to decisions; both are chosen on the tune split.
 
 Platt, "Probabilistic outputs for support vector machines" (1999), with its smoothed targets, fitted by
-Newton's method as in Lin, Lin, Weng (2007).
+Newton's method as in Lin, Lin, Weng (2007); or its slope alone, the temperature of Guo et al. (2017).
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +15,21 @@ from models.artifacts import Calibration
 Float = npt.NDArray[np.floating]
 _SENSITIVE = 0.90
 _SPECIFIC = 0.90
+Method = Literal["platt", "temperature"]
 OPERATING_POINTS = ("balanced", "sensitive", "specific")
 DEFAULT_OPERATING_POINT = "balanced"
 
 
-def fit_calibration(labels_N: npt.NDArray[np.integer], scores_N: Float) -> Calibration | None:
-    """Platt scaling of one label.
+def fit_calibration(
+    labels_N: npt.NDArray[np.integer], scores_N: Float, *, method: Method = "platt"
+) -> Calibration | None:
+    """Platt or temperature scaling of one label.
 
     Args:
         labels_N: 1, 0 or -1 for unknown.
         scores_N: raw scores (logits).
+        method: "platt" fits slope and intercept. "temperature" fits the slope, 1 / temperature, and keeps the
+            intercept 0: a score of 0 stays a probability of one half.
 
     Returns:
         The calibration; None where it cannot be fitted: one class only, or scores that do not rank the
@@ -36,7 +42,10 @@ def fit_calibration(labels_N: npt.NDArray[np.integer], scores_N: Float) -> Calib
         return None
     # Platt's targets: a Bayes estimate in place of 0 and 1, so that separable scores have a finite slope.
     targets = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = _newton(scores, targets)
+    if method == "temperature":
+        (slope,), intercept = _newton(scores[:, None], targets), 0.0
+    else:
+        slope, intercept = _newton(np.stack([scores, np.ones_like(scores)], axis=1), targets)
     return Calibration(slope, intercept) if slope > 1e-6 else None
 
 
@@ -77,22 +86,22 @@ def choose_thresholds(labels_N: npt.NDArray[np.integer], probabilities_N: Float)
     }
 
 
-def _newton(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> tuple[float, float]:
-    design = np.stack([scores, np.ones_like(scores)], axis=1)
-    weights = np.zeros(2)
+def _newton(design: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> list[float]:
+    """Weights of the columns of `design` [N, D] with the least cross-entropy."""
+    weights = np.zeros(design.shape[1])
     loss = _cross_entropy(design @ weights, targets)
     for _ in range(100):
         probability = _sigmoid(design @ weights)
         curvature = probability * (1 - probability) + 1e-12
         gradient = design.T @ (probability - targets)
-        step = np.linalg.solve((design.T * curvature) @ design + 1e-10 * np.eye(2), gradient)
+        step = np.linalg.solve((design.T * curvature) @ design + 1e-10 * np.eye(len(weights)), gradient)
         size = 1.0
         while size > 1e-10 and (new := _cross_entropy(design @ (weights - size * step), targets)) > loss:
             size /= 2
-        if size <= 1e-10 or loss - new < 1e-12 * len(scores):
+        if size <= 1e-10 or loss - new < 1e-12 * len(targets):
             break
         weights, loss = weights - size * step, new
-    return float(weights[0]), float(weights[1])
+    return [float(weight) for weight in weights]
 
 
 def _cross_entropy(logits: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> float:

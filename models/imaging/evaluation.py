@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.curves import curves
+from models.decisions import decision_metrics, mean_decision_metrics
 from models.imaging.colour_baseline import ColourBaseline, colour_histogram
 from models.imaging.predictor import Predictions
-from models.metrics import brier_score, decision_metrics, expected_calibration_error, ranking_metrics
+from models.metrics import brier_score, expected_calibration_error, ranking_metrics
 from models.schema import JsonObject, encode
 
 # The forest is there for comparison: more frames than this change its answer little and cost minutes.
@@ -33,8 +35,9 @@ def measure(
         seed: of the bootstrap.
 
     Returns:
-        `{"frames", "groups", "mean_auc", "labels": {name: {...}}}`; a metric that is not defined is null and
-        named in the label's `not_measured`.
+        `{"frames", "groups", "mean_auc", "operating_points": {point: {...}}, "labels": {name: {...}}}`; the
+        operating points have the means over labels. A metric that is not defined is null, and named in the
+        label's `not_measured` if it is the label's own. Each label's `curves` are those of `models.curves`.
     """
     by_label = {
         name: _measure_label(
@@ -52,6 +55,10 @@ def measure(
         "frames": len(labels_NK),
         "groups": len(np.unique(groups_N)),
         "mean_auc": float(np.mean(areas)) if areas else None,
+        "operating_points": {
+            point: _measure_point(predictions, labels_NK, groups_N, limits, seed=seed)
+            for point, limits in operating_points.items()
+        },
         "labels": by_label,
     }
 
@@ -83,6 +90,20 @@ def colour_baseline(
     return result
 
 
+def _measure_point(
+    predictions: Predictions,
+    labels_NK: npt.NDArray[np.int8],
+    groups_N: npt.NDArray[np.str_],
+    limits: Mapping[str, float],
+    *,
+    seed: int,
+) -> JsonObject:
+    limits_K = np.array([limits[name] for name in predictions.labels])
+    said_NK = predictions.probabilities_BK >= limits_K.astype(np.float32)
+    found: JsonObject = encode(mean_decision_metrics(labels_NK, said_NK, groups_N, seed=seed))
+    return found
+
+
 def _measure_label(
     labels_N: npt.NDArray[np.int8],
     scores_N: npt.NDArray[np.float32],
@@ -110,5 +131,6 @@ def _measure_label(
         "positives": positives,
         "prevalence": positives / known if known else None,
         "operating_points": points,
+        "curves": curves(labels_N, scores_N, probabilities_N),
         "not_measured": not_measured,
     }

@@ -6,6 +6,7 @@ from PIL import Image
 
 HASH_BITS = 64
 _ROWS, _COLUMNS = 8, 9
+TURNS = 8  # four quarter turns of a frame and of its mirror image
 
 
 def difference_hash(rgb: NDArray[np.uint8]) -> int:
@@ -23,6 +24,32 @@ def difference_hash(rgb: NDArray[np.uint8]) -> int:
     grey = np.asarray(small).astype(np.int16)
     rises = np.packbits(grey[:, 1:] > grey[:, :-1])
     return int.from_bytes(rises.tobytes(), "big", signed=True)
+
+
+def turned_hashes(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The hashes of a frame in all eight turns: four quarter turns, then those of its mirror image.
+
+    They are taken from one small grey image, so each may differ in a bit or two from `difference_hash` of the
+    frame turned at full size.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+
+    Returns:
+        int64 [8]; the first is the frame as it is.
+    """
+    side = _ROWS * _COLUMNS
+    small = Image.fromarray(rgb).convert("L").resize((side, side), Image.Resampling.BOX)
+    grey = np.asarray(small).astype(np.float32)
+    turns = np.stack([np.rot90(image, turn) for image in (grey, grey[:, ::-1]) for turn in range(4)])
+    cells = np.rint(turns.reshape(TURNS, _ROWS, _COLUMNS, _COLUMNS, _ROWS).mean(axis=(2, 4)))
+    rises = np.packbits((cells[:, :, 1:] > cells[:, :, :-1]).reshape(TURNS, HASH_BITS), axis=1)
+    return rises.view(">i8")[:, 0].astype(np.int64)
+
+
+def upside_down(hashes_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The hashes, int64 [N], of the same frames upside down (mirrored, not turned): the rows in reverse."""
+    return hashes_N.byteswap()
 
 
 def distances(one_M: NDArray[np.int64], other_N: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from models.devices import pick_device
 from models.events import Event, Progress
 from models.imaging.decoded import Stopped, decode_frames
 from models.imaging.evaluation import colour_baseline
+from models.imaging.leak_audit import leaks_of_evaluation, leaks_of_training
 from models.imaging.lesion_measures import measure_detector
 from models.imaging.lesion_params import LesionDetectorParams
 from models.imaging.lesion_spec import with_evidence
@@ -89,6 +90,7 @@ def run(
             return fitted
         report(Progress(0, 1, "models", "measuring"))
         metrics = measure_test(dataset, frames, fitted.predictor())
+        metrics["leaks"] = leaks_of_training(dataset, frames, fitted.predictor(), report=report)
     weights_path = work_dir / "weights.safetensors"
     sha256 = save_weights(fitted.detector, weights_path)
     account = {
@@ -109,12 +111,14 @@ def evaluate(
     work_dir: Path,
     *,
     device: torch.device | None = None,
+    training_index: Path | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> JsonObject | None:
     """Measure a version on every frame of a dataset; nothing is fitted to it.
 
-    Labels that the dataset does not have are not measured. `trained_on_it` says where the figures flatter.
+    Labels that the dataset does not have are not measured. `trained_on_it` says where the figures flatter,
+    and `leaks` what the dataset shares with the one whose `index.parquet` is given, if any.
 
     Returns:
         As `models.imaging.evaluation.measure`; None if it was stopped.
@@ -140,8 +144,12 @@ def evaluate(
             return None
         labels_NK = _labels_of(dataset, spec.label_names)
         metrics = measure_detector(dataset, predictor, pixels_NHWC, labels_NK, everything)
+        leaks = leaks_of_evaluation(
+            training_index, dataset, spec, pixels_NHWC=pixels_NHWC, labels_NK=labels_NK
+        )
         fingerprint = dataset.fingerprint()
     return metrics | {
+        "leaks": leaks,
         "dataset_fingerprint": fingerprint,
         "trained_on_it": fingerprint == spec.dataset_fingerprint,
         "colour_baseline": None,

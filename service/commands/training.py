@@ -11,6 +11,7 @@ import typer
 from service.commands.comparing import compared
 from service.commands.connection import connect, follow
 from service.commands.datasets import options, resolve
+from service.commands.leaks import leaks_in_words
 from service.commands.terminal import JsonFlag, Show, Table, Terminal, percent, told
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
     learnt = metrics.get("trained_on_it", False)
     frames = "frames, among them those it learnt from: this flatters," if learnt else "unseen frames"
     sentence = f"Measured on {metrics['frames']} {frames} of {metrics['groups']} groups"
-    return [sentence, Table(columns, rows, right=frozenset(range(1, len(columns))))]
+    table = Table(columns, rows, right=frozenset(range(1, len(columns))))
+    return [sentence, table, leaks_in_words(metrics.get("leaks"))]
 
 
 def _measured_row(

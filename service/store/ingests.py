@@ -9,6 +9,9 @@ from sqlalchemy.orm import Session
 from service.store.tables.base import Json
 from service.store.tables.datasets import Dataset, DatasetFile
 from service.store.tables.files import File
+from service.store.tables.registry import ModelVersion
+
+FRAME_INDEX = "index.parquet"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,17 @@ def load_ready(session: Session, dataset_id: UUID) -> ReadyDataset:
         raise ValueError("the dataset is not ready")
     objects = {name: StoredObject(**stored) for name, stored in dataset.objects.items()}
     return ReadyDataset(dataset_id, dataset.fingerprint, objects)
+
+
+def load_training_index(session: Session, model_version_id: UUID) -> StoredObject | None:
+    """The frame index of the dataset that a version was made from, where there is one."""
+    objects: Json | None = session.execute(
+        select(Dataset.objects)
+        .join(ModelVersion, ModelVersion.dataset_id == Dataset.id)
+        .where(ModelVersion.id == model_version_id)
+    ).scalar_one_or_none()
+    stored = (objects or {}).get(FRAME_INDEX)
+    return StoredObject(**stored) if stored else None
 
 
 def accept(

@@ -255,6 +255,9 @@ def test_a_version_is_measured_on_a_dataset(client: Enteron, reader: dict, datas
     metrics = job["result"]["metrics"]
     assert metrics["frames"] == 96
     assert metrics["trained_on_it"] is True
+    assert metrics["leaks"]["verdict"] == "leak"
+    found = {problem["code"]: problem for problem in metrics["leaks"]["problems"]}
+    assert found["identical_frames"]["count"] == 96
 
 
 def test_a_dataset_without_labels_is_refused_with_the_reason(

@@ -34,6 +34,16 @@ def test_the_fit_is_logistic_regression_on_many_samples():
     assert fitted.intercept == pytest.approx(reference.intercept_[0], rel=0.02)
 
 
+def test_a_temperature_undoes_overconfidence_and_keeps_one_half():
+    labels, scores = overconfident()
+    scores -= 2
+    fitted = fit_calibration(labels, scores, method="temperature")
+    reference = LogisticRegression(C=1e10, fit_intercept=False).fit(scores[:, None], labels)
+    assert fitted.slope == pytest.approx(reference.coef_[0, 0], rel=0.01)
+    assert fitted.slope == pytest.approx(1 / 3, rel=0.1)
+    assert calibrated(np.array([0.0]), fitted) == 0.5
+
+
 def test_unknown_labels_do_not_count():
     labels, scores = overconfident()
     more = fit_calibration(np.append(labels, [-1, -1]), np.append(scores, [1e3, -1e3]))

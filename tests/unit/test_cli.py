@@ -15,6 +15,7 @@ from service import cli
 from service.client.client import Enteron
 from service.client.transport import Transport
 from service.commands import connection, parts, problems, reading, training
+from service.commands.leaks import leaks_in_words
 from service.commands.terminal import Table
 from service.domain.errors import InvalidInput, Unavailable
 
@@ -253,12 +254,26 @@ def test_what_was_measured_stands_beside_what_colour_alone_reaches() -> None:
         "labels": {"polyp": entry, "content": unmeasured},
         "colour_baseline": {"polyp": {"value": 0.61, "low": 0.5, "high": 0.7}, "content": None},
     }
-    sentence, table = training.measured(metrics)
+    sentence, table, leaks = training.measured(metrics)
+    assert leaks == "Leak check: not made."
     assert sentence == "Measured on 40 unseen frames of 5 groups"
     assert isinstance(table, Table)
     assert table.rows[0] == ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %", "90 % of 10")
     assert set(table.rows[1][2:]) == {"not measured"}
     assert "this flatters" in str(training.measured(metrics | {"trained_on_it": True})[0])
+
+
+def test_a_leak_check_is_told_in_a_line() -> None:
+    crossing = {"label": None, "count": 5, "of": 7, "detail": "judged groups are training groups too"}
+    names = {"label": "polyp", "count": 40, "of": 40, "detail": "frames: their names alone tell the label"}
+    clean: dict[str, Any] = {"verdict": "clean", "problems": [], "not_checked": []}
+    assert leaks_in_words(clean) == "Leak check: clean."
+    assert leaks_in_words(clean | {"verdict": "leak", "problems": [crossing, names]}) == (
+        "Leak check: a leak, these figures flatter. 5 of 7 judged groups are training groups too. "
+        "polyp: 40 of 40 frames: their names alone tell the label."
+    )
+    imported = {"verdict": "unknown", "not_checked": [{"check": "training_side", "why": "it was imported"}]}
+    assert leaks_in_words(clean | imported) == "Leak check: not possible: it was imported."
 
 
 def test_commands_of_the_client_refuse_misspelt_settings_too(

@@ -58,6 +58,12 @@ def test_the_version_is_measured_on_unseen_groups(trained):
     assert result.metrics["colour_baseline"]["polyp"]["value"] <= 1
 
 
+def test_the_split_is_checked_for_leaks(trained):
+    leaks = trained[0].metrics["leaks"]
+    assert leaks["verdict"] == "clean"
+    assert {"identical_frames", "groups", "near_duplicates", "embeddings"} <= set(leaks["checked"])
+
+
 def test_the_result_is_json(trained):
     result, _ = trained
     for part in (result.metrics, result.report):
@@ -83,13 +89,25 @@ def test_the_files_give_the_measured_model_back(trained, dataset, tmp_path):
     assert again["frames"] == 96
     assert again["trained_on_it"] is True
     assert again["labels"]["polyp"]["auc"]["low"] is not None
+    assert again["leaks"]["verdict"] == "unknown"
+    (tmp_path / "again").mkdir()
+    files = result.weights_path, result.sha256, result.spec, dataset, tmp_path / "again"
+    known = evaluate(*files, training_index=dataset / "index.parquet")["leaks"]
+    found = {problem["code"]: problem for problem in known["problems"]}
+    assert known["verdict"] == "leak"
+    assert (found["identical_frames"]["count"], found["group_on_both_sides"]["count"]) == (96, 6)
 
 
-def test_an_evaluation_on_other_frames_measures_the_labels_they_have(trained, tmp_path):
+def test_an_evaluation_on_other_frames_measures_the_labels_they_have(trained, dataset, tmp_path):
     result, _ = trained
     other = make_dataset(tmp_path, groups=2, per_group=8, seed=9, polyp=lambda group, frame: 0)
-    metrics = evaluate(result.weights_path, result.sha256, result.spec, other, tmp_path)
+    index = dataset / "index.parquet"
+    files = result.weights_path, result.sha256, result.spec, other, tmp_path
+    metrics = evaluate(*files, training_index=index)
     assert metrics["trained_on_it"] is False
+    # Both datasets count their patients from 0.
+    assert metrics["leaks"]["verdict"] == "doubtful"
+    assert [problem["code"] for problem in metrics["leaks"]["problems"]] == ["group_on_both_sides"]
     assert metrics["labels"]["polyp"]["auc"] is None
     assert "auc" in metrics["labels"]["polyp"]["not_measured"]
     assert metrics["labels"]["content"]["auc"]["value"] > 0.5

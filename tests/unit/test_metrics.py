@@ -1,7 +1,3 @@
-import json
-import re
-import zipfile
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +9,6 @@ from models.metrics import (
     Ranking,
     auc,
     brier_score,
-    decision_metrics,
     expected_calibration_error,
     group_weights,
     ranking_metrics,
@@ -122,30 +117,6 @@ def test_scores_must_be_finite():
         auc(np.array([0, 1]), np.array([0.1, np.nan]))
 
 
-def test_decisions_are_counted():
-    labels = np.array([1, 1, 1, 0, 0, -1, 0, 0])
-    said = np.array([1, 1, 0, 1, 0, 1, 0, 0], bool)
-    found = decision_metrics(labels, said, np.arange(8))
-    values = {name: entry.value for name, entry in found.items()}
-    assert values == pytest.approx(
-        {
-            "sensitivity": 2 / 3,
-            "specificity": 3 / 4,
-            "balanced_accuracy": (2 / 3 + 3 / 4) / 2,
-            "positive_predictive_value": 2 / 3,
-            "negative_predictive_value": 3 / 4,
-        }
-    )
-    assert found["sensitivity"].low < 2 / 3 < found["sensitivity"].high
-
-
-def test_rates_without_a_denominator_are_not_defined():
-    found = decision_metrics(np.array([0, 0]), np.array([False, False]), np.arange(2))
-    assert found["sensitivity"] is None
-    assert found["positive_predictive_value"] is None
-    assert found["specificity"].value == 1
-
-
 @given(st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.floats(0, 1)), min_size=1, max_size=60))
 def test_calibration_errors_equal_slow_ones(rows):
     labels, probabilities = (np.array(column) for column in zip(*rows, strict=True))
@@ -166,49 +137,3 @@ def test_a_calibrated_score_has_no_calibration_error():
     probabilities = np.repeat([0.2, 0.5], [10, 10])
     labels = np.array([1, 1] + [0] * 8 + [1] * 5 + [0] * 5)
     assert expected_calibration_error(labels, probabilities) == pytest.approx(0, abs=1e-12)
-
-
-def macro_auc(classes, scores):
-    """Mean of each class against the rest, the way the challenge counts it."""
-    return np.mean([auc((classes == k).astype(np.int8), scores[:, k]) for k in range(scores.shape[1])])
-
-
-def mean_recall(classes, predicted):
-    """Balanced accuracy of several classes: the mean of their sensitivities."""
-    one_group = np.zeros(len(classes))
-    found = [
-        decision_metrics((classes == k).astype(np.int8), predicted == k, one_group)
-        for k in np.unique(classes)
-    ]
-    return np.mean([metrics["sensitivity"].value for metrics in found])
-
-
-def test_class_by_class_they_equal_scikit_learns_multiclass_metrics():
-    rng = np.random.default_rng(0)
-    classes, scores = rng.integers(0, 4, 200), rng.random((200, 4))
-    scores /= scores.sum(axis=1, keepdims=True)
-    expected = sklearn_metrics.roc_auc_score(classes, scores, multi_class="ovr")
-    assert macro_auc(classes, scores) == pytest.approx(expected)
-    predicted = scores.argmax(axis=1)
-    expected = sklearn_metrics.balanced_accuracy_score(classes, predicted)
-    assert mean_recall(classes, predicted) == pytest.approx(expected)
-
-
-def read_sheet(path):
-    """Classes from the image paths and probabilities from the sheet, through its XML."""
-    text = zipfile.ZipFile(path).read("xl/worksheets/sheet1.xml").decode()
-    rows = [re.findall(r"<(?:t|v)>([^<]*)</", row) for row in text.split("<row ")[1:]]
-    names = rows[0][2:]
-    classes = np.array([names.index(row[0].split("\\")[1]) for row in rows[1:]])
-    return classes, np.array([[float(cell) for cell in row[2:]] for row in rows[1:]])
-
-
-@pytest.mark.parametrize("team", ["CapsuleNet", "MedInfoLabFinal", "aiVengers"])
-def test_the_organisers_figures_are_reproduced(team, data_dir):
-    sheet = data_dir("capsule-vision") / f"{team}_predicted_val_dataset.xlsx"
-    published = json.loads(sheet.with_name(f"{sheet.stem}_metrics.json").read_text())
-    classes, scores = read_sheet(sheet)
-    assert len(classes) == 16_132
-    assert macro_auc(classes, scores) == pytest.approx(published["mean_auc"], abs=5e-5)
-    found = mean_recall(classes, scores.argmax(axis=1))
-    assert found == pytest.approx(published["balanced_accuracy"], abs=5e-5)
