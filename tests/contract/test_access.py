@@ -76,6 +76,7 @@ def calls() -> list[Call]:
             422,
             {"json": {"dataset_id": "{dataset_id}"}},
         ),
+        Call("GET", "/models/{name}/versions/{version}/comparison"),
         Call("GET", "/models/{name}/versions/{version}/export"),
         Call("PUT", "/models/{name}/aliases/{alias}", 409, {"json": {"version": 1, **reason}}),
         Call("POST", "/models/{name}/aliases/{alias}/rollback", 409, {"json": reason}),
