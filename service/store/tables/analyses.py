@@ -68,6 +68,7 @@ class AnalysisFrame(TenantOwned, Base):
     object_offset: Mapped[int | None]  # ... at this place: frames of a zip lie together in one pack
     object_length: Mapped[int | None]
     quality: Mapped[Json | None]
+    read_by: Mapped[Json | None]  # engine, and the call it was read in: what a replay needs
     error_code: Mapped[str | None]
 
 
