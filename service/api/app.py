@@ -21,6 +21,7 @@ from service.api import (
     models,
     predictions,
     problems,
+    replays,
     trainings,
 )
 from service.api.edge import Edge
@@ -81,7 +82,7 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
     problems.install(app)
     app.add_middleware(Edge)
     # Matching walks this list: what is asked most comes first.
-    rare = (predictions, datasets, trainings, models, comparisons, administration)
+    rare = (replays, predictions, datasets, trainings, models, comparisons, administration)
     for module in (analyses, jobs, files, *rare):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)

@@ -186,6 +186,11 @@ class Enteron:
         found: Analysis = self.transport.get(f"/analyses/{analysis_id}")
         return found
 
+    def replay(self, analysis_id: str) -> Job:
+        """Submit a second reading of the same bytes; the result says whether every bit is the same."""
+        submitted: Job = self.transport.post(f"/analyses/{analysis_id}/replay", {})
+        return submitted
+
     def frames(self, analysis_id: str) -> list[dict[str, Any]]:
         """Every frame of an analysis with its findings, as the API gives them."""
         return list(self.transport.pages(f"/analyses/{analysis_id}/frames", limit=200))

@@ -55,6 +55,7 @@ def calls() -> list[Call]:
         Call("GET", "/analyses/{analysis_id}/frames"),
         Call("GET", "/analyses/{analysis_id}/frames/{ordinal}/image"),
         Call("GET", "/analyses/{analysis_id}/frames/{ordinal}/overlay?label=polyp"),
+        Call("POST", "/analyses/{analysis_id}/replay", 202),
         Call("POST", "/predictions", 202, {"json": {"model": "reader", "file_id": "{file_id}"}}),
         Call("GET", "/predictions/{prediction_id}"),
         Call("GET", "/predictions/{prediction_id}/rows"),

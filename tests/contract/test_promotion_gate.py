@@ -165,11 +165,11 @@ def test_a_forced_promotion_is_for_good(api, name):
     with api.database.engine("owner").connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT p.forced, p.comparison FROM promotion p JOIN model m ON m.id = p.model_id"
-                " WHERE m.name = :name ORDER BY p.id"
+                "SELECT p.forced, p.comparison IS NULL AS free, p.comparison"
+                " FROM promotion p JOIN model m ON m.id = p.model_id WHERE m.name = :name ORDER BY p.id"
             ),
             {"name": name},
         ).all()
     assert [row.forced for row in rows] == [False, True]
-    assert rows[0].comparison is None
+    assert [row.free for row in rows] == [True, False]
     assert rows[1].comparison["champion"] == 1

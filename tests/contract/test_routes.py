@@ -13,12 +13,24 @@ from service.api import (
     jobs,
     models,
     predictions,
+    replays,
     trainings,
 )
 from service.api.gate import GuardedRoute
 from service.domain.access import Permission
 
-GUARDED = (administration, analyses, comparisons, datasets, files, jobs, models, predictions, trainings)
+GUARDED = (
+    administration,
+    analyses,
+    comparisons,
+    datasets,
+    files,
+    jobs,
+    models,
+    predictions,
+    replays,
+    trainings,
+)
 PUBLIC = {"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"}
 HEADERS = {
     "x-content-type-options": "nosniff",

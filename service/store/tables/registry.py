@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Integer, UniqueConstraint, false, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.tables.base import Base, CreatedAt, Id, Json, TenantOwned
@@ -63,5 +64,7 @@ class Promotion(TenantOwned, Base):
     principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
     reason: Mapped[str]
     forced: Mapped[bool] = mapped_column(server_default=false())  # against what the comparison says
-    comparison: Mapped[Json | None]  # with the champion before, as it stood then
+    comparison: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True)
+    )  # with the champion before, as it stood then
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
