@@ -108,8 +108,7 @@ def _predict(runner: RunnerClient, model: LocalModel, call: Call) -> dict[int, A
         threshold = float(np.float32(frames[b].thresholds[label["name"]]))
         probability = float(probabilities_BK[b, k])
         positive = probability >= threshold
-        place = answer["places"][b][k] if positive else {"peak_xy": None, "box_xywh": None}
-        peak_xy, box_xywh = (place[name] and tuple(place[name]) for name in ("peak_xy", "box_xywh"))
+        place = answer["places"][b][k] if positive else {}
         return LabelReading(
             label=label["name"],
             code=label["code"],
@@ -120,14 +119,18 @@ def _predict(runner: RunnerClient, model: LocalModel, call: Call) -> dict[int, A
             evidence=label["evidence"],
             cam=maps_BKhw[b, k].tobytes(),
             cam_side=answer["cam_side"],
-            peak_xy=peak_xy,
-            box_xywh=box_xywh,
+            peak_xy=_numbers(place.get("peak_xy")),
+            box_xywh=_numbers(place.get("box_xywh")),
         )
 
     return {
         b: Answer(tuple(finding(b, k) for k in range(shape[1])), ReadBy(answer["engine"], call.size, b))
         for b in frames
     }
+
+
+def _numbers(given: Sequence[int] | None) -> Any:
+    return None if given is None else tuple(given)
 
 
 def _decoded(frame: Frame) -> Decoded:
