@@ -11,7 +11,7 @@ from typing import Any
 
 from service.domain.imaging import FrameReading, LabelReading
 
-ACROSS_ENGINES = 0.01
+ACROSS_ENGINES = 0.02
 LISTED = 100  # ordinals in a result; the counts are whole
 
 
