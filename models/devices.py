@@ -41,6 +41,18 @@ def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.de
     return torch.device("cuda" if available and preference != "cpu" else "cpu")
 
 
+def described(device: torch.device) -> dict[str, str | int]:
+    """What equal bits depend on: kind of device and its instructions, threads, and the build of torch."""
+    on_gpu = device.type == "cuda"
+    processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    return {
+        "device": device.type,
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+        "build": torch.__version__,
+    }
+
+
 def place(module: ModuleT, device: torch.device) -> ModuleT:
     """Move a module to a device, convolution weights in channels-last order (about twice as fast)."""
     moved = module.to(device)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import datasets, jobs, keys, machine, parts, reading, registry, training
+from service.commands import datasets, jobs, keys, machine, parts, reading, registry, replaying, training
 from service.commands.problems import INTERRUPTED, as_json, describe
 from service.commands.terminal import printable
 
@@ -23,6 +23,7 @@ app.command(rich_help_panel=HERE)(machine.demo)
 app.command(rich_help_panel=HERE)(machine.doctor)
 app.add_typer(keys.app, name="key", rich_help_panel=HERE)
 app.command(rich_help_panel=CLIENT)(reading.analyze)
+app.command(rich_help_panel=CLIENT)(replaying.replay)
 app.command(rich_help_panel=CLIENT)(reading.predict)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=CLIENT)
 app.command(rich_help_panel=CLIENT)(training.train)

@@ -8,6 +8,7 @@ from workers.analysis import analyse
 from workers.claimed import Claimed, Outcome, Settlement
 from workers.ingest import ingest
 from workers.prediction import predict
+from workers.replay import replay
 from workers.synthesis import synthesize
 from workers.training import compare, evaluate, train
 
@@ -30,6 +31,7 @@ BODIES: Mapping[Kind, Body] = {
     Kind.DATASET: ingest,
     Kind.EVALUATION: evaluate,
     Kind.PREDICTION: predict,
+    Kind.REPLAY: replay,
     Kind.SELFTEST: selftest,
     Kind.SYNTHESIS: synthesize,
     Kind.TRAINING: train,

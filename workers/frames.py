@@ -1,5 +1,6 @@
 """Where the frames of an analysis come from: uploaded images and archives of them, decoded in the sandbox."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from service.domain import media
 from service.domain.imaging import StoredBytes
 from service.store.findings import Part, ReadingTask
+from service.store.objects import ObjectCorrupt
 from workers.claimed import Claimed
 from workers.reading import Frame
 from workers.sandbox_client import Decoded, Refused, ZipFrame
@@ -16,13 +18,17 @@ class FrameSource:
     """The frames of one job, in an order and in blocks that are the same at every attempt.
 
     With `shown` the bytes that a browser can show are stored too; a reader of numbers alone needs none.
+    Bytes that are not the recorded ones are refused; `as_found` reads them, and the frame's hash tells.
     """
 
-    def __init__(self, job: Claimed, task: ReadingTask, *, size_px: int, shown: bool = True) -> None:
+    def __init__(
+        self, job: Claimed, task: ReadingTask, *, size_px: int, shown: bool = True, as_found: bool = False
+    ) -> None:
         self._job = job
         self._task = task
         self._size_px = size_px
         self._shown = shown
+        self._as_found = as_found
         self._images_total = sum(part.media_type != media.ARCHIVE for part in task.parts)
         self._members_total: dict[int, int] = {}  # by the ordinal of the archive's first frame
         self.block_count = 0  # known once `blocks` has come to its end
@@ -56,19 +62,25 @@ class FrameSource:
             yield self._images(images[start : start + block_frames], first=first + start)
 
     def _images(self, parts: Sequence[Part], *, first: int) -> list[Frame]:
-        contents = [self._job.objects.get(part.object_key) for part in parts]
+        contents = [self._content(part) for part in parts]
         decoded = self._job.sandbox.decode(contents, self._size_px)
         return [
             self._frame(first + place, *found)
             for place, found in enumerate(zip(parts, contents, decoded, strict=True))
         ]
 
+    def _content(self, part: Part) -> bytes:
+        content = self._job.objects.get(part.object_key)
+        if not self._as_found and _sha256(content) != part.sha256:
+            raise ObjectCorrupt("The hash of a stored frame is not the recorded one.")
+        return content
+
     def _frame(self, ordinal: int, part: Part, content: bytes, decoded: Decoded | Refused) -> Frame:
         stored = self._showable(part, content) if self._shown and isinstance(decoded, Decoded) else None
         return Frame(
             ordinal=ordinal,
             name=part.name,
-            sha256=part.sha256,
+            sha256=_sha256(content),
             size_bytes=part.size_bytes,
             media_type=part.media_type,
             stored=stored,
@@ -88,7 +100,7 @@ class FrameSource:
     ) -> Iterator[list[Frame]]:
         (part,) = run
         path, pack = self._job.scratch / f"{first}.zip", self._job.scratch / f"{first}.pack"
-        self._job.objects.fetch_to(part.object_key, path, expected_sha256=part.sha256)
+        self._fetch(part, path)
 
         def count(members: int) -> None:
             self._members_total[first] = members
@@ -105,6 +117,13 @@ class FrameSource:
             start, content = _slice(pack, batch) if self._shown else (0, b"")
             key = self._job.put_object(content)[0] if content else None
             yield [self._member(frame, first, key, start) for frame in batch]
+
+    def _fetch(self, part: Part, path: Path) -> None:
+        if not self._as_found:
+            self._job.objects.fetch_to(part.object_key, path, expected_sha256=part.sha256)
+            return
+        with path.open("wb") as file:
+            file.writelines(self._job.objects.open_stream(part.object_key))
 
     def _member(self, frame: ZipFrame, first: int, key: str | None, start: int) -> Frame:
         stored = StoredBytes(key, frame.offset - start, frame.length) if key and frame.length else None
@@ -125,6 +144,10 @@ class FrameSource:
             self._task.operating_point
         ]
         return thresholds
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _slice(pack: Path, batch: Sequence[ZipFrame]) -> tuple[int, bytes]:

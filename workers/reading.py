@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from service.domain.imaging import FrameReading, LabelReading, StoredBytes
+from service.domain.imaging import FrameReading, LabelReading, ReadBy, StoredBytes
 from service.domain.registry import LABEL_OFF
 from workers.runner_client import RunnerClient
 from workers.sandbox_client import Decoded, Refused
@@ -33,15 +33,51 @@ class Frame:
     thresholds: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of the runner: `frames` by their places among `size`; black ones stand at all others."""
+
+    size: int
+    frames: dict[int, Frame]
+
+
+@dataclass(frozen=True)
+class Answer:
+    findings: tuple[LabelReading, ...] = ()
+    read_by: ReadBy | None = None
+
+
 def read(runner: RunnerClient, model: LocalModel, frames: Sequence[Frame]) -> list[FrameReading]:
     """One reading per frame, in order; a frame that was not decoded carries its code and no findings."""
-    findings: dict[int, tuple[LabelReading, ...]] = {}
     legible = [frame for frame in frames if isinstance(frame.decoded, Decoded)]
-    for start in range(0, len(legible), FRAMES_PER_PASS):
-        chunk = legible[start : start + FRAMES_PER_PASS]
-        answers = _predict(runner, model, chunk)
-        findings |= {id(frame): answer for frame, answer in zip(chunk, answers, strict=True)}
-    return [_reading(frame, findings.get(id(frame), ())) for frame in frames]
+    chunks = (legible[start : start + FRAMES_PER_PASS] for start in range(0, len(legible), FRAMES_PER_PASS))
+    return _read(runner, model, frames, [Call(len(chunk), dict(enumerate(chunk))) for chunk in chunks])
+
+
+def read_again(
+    runner: RunnerClient, model: LocalModel, frames: Sequence[Frame], recorded: Mapping[int, ReadBy | None]
+) -> list[FrameReading]:
+    """As `read`, each frame in a call of the size and at the place that stand recorded for its ordinal."""
+    calls: list[Call] = []
+    for frame in frames:
+        if not isinstance(frame.decoded, Decoded):
+            continue
+        by = recorded.get(frame.ordinal)
+        size, place = (by.call_frames, by.call_place) if by else (1, 0)
+        if not calls or calls[-1].size != size or place in calls[-1].frames:
+            calls.append(Call(size, {}))
+        calls[-1].frames[place] = frame
+    return _read(runner, model, frames, calls)
+
+
+def _read(
+    runner: RunnerClient, model: LocalModel, frames: Sequence[Frame], calls: Sequence[Call]
+) -> list[FrameReading]:
+    answers: dict[int, Answer] = {}
+    for call in calls:
+        found = _predict(runner, model, call)
+        answers |= {id(frame): found[place] for place, frame in call.frames.items()}
+    return [_reading(frame, answers.get(id(frame), Answer())) for frame in frames]
 
 
 def summary(readings: Sequence[FrameReading], model: LocalModel) -> dict[str, Any]:
@@ -54,15 +90,15 @@ def summary(readings: Sequence[FrameReading], model: LocalModel) -> dict[str, An
     return {"frames": len(readings), "unreadable": unreadable, "positives": positives}
 
 
-def _predict(
-    runner: RunnerClient, model: LocalModel, frames: Sequence[Frame]
-) -> list[tuple[LabelReading, ...]]:
-    decoded = [frame.decoded for frame in frames if isinstance(frame.decoded, Decoded)]
+def _predict(runner: RunnerClient, model: LocalModel, call: Call) -> dict[int, Answer]:
+    """Answers by place."""
+    frames = call.frames
+    decoded = [_decoded(frames[place]) if place in frames else _black(model) for place in range(call.size)]
     header = {"model": model.header(), "sizes_px": [[item.width, item.height] for item in decoded]}
     answer, (scores, probabilities, maps) = runner.call(
         "predict", header, [b"".join(item.pixels for item in decoded)]
     )
-    shape = (len(frames), len(answer["labels"]))
+    shape = (call.size, len(answer["labels"]))
     scores_BK = np.frombuffer(scores, np.float32).reshape(shape)
     probabilities_BK = np.frombuffer(probabilities, np.float32).reshape(shape)
     maps_BKhw = np.frombuffer(maps, np.float16).reshape(*shape, answer["cam_side"], answer["cam_side"])
@@ -73,7 +109,7 @@ def _predict(
         threshold = float(np.float32(frames[b].thresholds[label["name"]]))
         probability = float(probabilities_BK[b, k])
         positive = threshold < LABEL_OFF and probability >= threshold
-        place = answer["places"][b][k] if positive else {"peak_xy": None, "box_xywh": None}
+        place = answer["places"][b][k] if positive else {}
         return LabelReading(
             label=label["name"],
             code=label["code"],
@@ -84,13 +120,30 @@ def _predict(
             evidence=label["evidence"],
             cam=maps_BKhw[b, k].tobytes(),
             cam_side=answer["cam_side"],
-            **place,
+            peak_xy=_numbers(place.get("peak_xy")),
+            box_xywh=_numbers(place.get("box_xywh")),
         )
 
-    return [tuple(finding(b, k) for k in range(shape[1])) for b in range(shape[0])]
+    return {
+        b: Answer(tuple(finding(b, k) for k in range(shape[1])), ReadBy(answer["engine"], call.size, b))
+        for b in frames
+    }
 
 
-def _reading(frame: Frame, findings: tuple[LabelReading, ...]) -> FrameReading:
+def _numbers(given: Sequence[int] | None) -> Any:
+    return None if given is None else tuple(given)
+
+
+def _decoded(frame: Frame) -> Decoded:
+    assert isinstance(frame.decoded, Decoded)  # noqa: S101 - for the type checker: calls hold no others
+    return frame.decoded
+
+
+def _black(model: LocalModel) -> Decoded:
+    return Decoded(bytearray(3 * model.size_px**2), model.size_px, model.size_px, {})
+
+
+def _reading(frame: Frame, answer: Answer) -> FrameReading:
     known: dict[str, Any] = {
         name: getattr(frame, name)
         for name in ("ordinal", "name", "sha256", "size_bytes", "media_type", "stored")
@@ -100,5 +153,5 @@ def _reading(frame: Frame, findings: tuple[LabelReading, ...]) -> FrameReading:
             return FrameReading(**known, error_code=code)
         case Decoded(_, width, height, quality):
             return FrameReading(
-                **known, width_px=width, height_px=height, quality=dict(quality), findings=findings
+                **known, width_px=width, height_px=height, quality=dict(quality), **vars(answer)
             )

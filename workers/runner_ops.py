@@ -39,7 +39,7 @@ def predict(request: Request) -> Answer:
     """Read decoded frames: one buffer uint8 [B, size, size, 3]; the frames' own sizes are in the header.
 
     Answers, in buffers: scores and probabilities float32 [B, K], maps float16 [B, K, h, w]; in the header:
-    the peak and the box of every map, in pixels of the frame.
+    the peak and the box of every map, in pixels of the frame, and the engine that read them.
     """
     predictor = _load(request.header)
     size = predictor.spec.input.size_px
@@ -47,7 +47,12 @@ def predict(request: Request) -> Answer:
     found = predictor.predict(frames_BHWC)
     squares = [SquareMap(width, height, size) for width, height in request.header["sizes_px"]]
     places = [[_place(map_hw, square) for map_hw in maps] for maps, square in _zip(found, squares)]
-    header = {"labels": found.labels, "places": places, "cam_side": found.cam_BKhw.shape[-1]}
+    header = {
+        "labels": found.labels,
+        "places": places,
+        "cam_side": found.cam_BKhw.shape[-1],
+        "engine": _engine(predictor, request.header),
+    }
     arrays = (found.scores_BK, found.probabilities_BK, found.cam_BKhw.astype(np.float16))
     return header, [array.tobytes() for array in arrays]
 
@@ -155,6 +160,13 @@ def _load(header: Header) -> Predictor:
     model = header["model"]
     device = devices.pick_device(model["device"])
     return _predictor(model["spec"], model["weights"], model["sha256"], str(device))
+
+
+def _engine(predictor: Predictor, header: Header) -> Header:
+    """Everything that the bits of an answer depend on, beside the version and the call."""
+    device = devices.pick_device(header["model"]["device"])
+    spec = predictor.spec
+    return {"engine": spec.engine, "dtype": spec.dtype, **devices.described(device)}
 
 
 def _zip(found: Predictions, squares: Sequence[SquareMap]) -> Any:

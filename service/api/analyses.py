@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from service.api import bodies, overlays
 from service.api.creating import IdempotencyKey, Prefer, uploading
-from service.api.frame_bodies import FrameBody, frame_body
+from service.api.frame_bodies import FrameBody, ModelRefBody, frame_body, model_ref
 from service.api.gate import Caller, GuardedRoute, needs
 from service.api.job_bodies import JOB_DONE, JobBody, job_answer, job_body
 from service.api.links import Link
@@ -70,23 +70,28 @@ _BODY = {
 }
 
 
-class ModelRefBody(BaseModel):
-    name: str
-    version: int
-    id: UUID
-    sha256: str
-
-
 class CountsBody(BaseModel):
     frames: int
     unreadable: int
     positives: dict[str, int]
 
 
+class EngineBody(BaseModel):
+    """What the bits of an answer depend on beside the version: a replay on the same gives the same."""
+
+    engine: str
+    dtype: str
+    device: str
+    processor: str
+    threads: int
+    build: str
+
+
 class AnalysisBody(BaseModel):
     id: UUID
     job: JobBody
     model: ModelRefBody
+    engines: list[EngineBody]
     operating_point: str
     created_at: datetime
     frame_count: int
@@ -239,12 +244,16 @@ def _analysis_body(link: Link, view: AnalysisView) -> AnalysisBody:
     return AnalysisBody(
         id=row.id,
         job=job_body(link, view.job),
-        model=ModelRefBody(
-            name=row.model_name, version=row.model_version, id=row.model_version_id, sha256=row.weights_sha256
-        ),
+        model=model_ref(row),
+        engines=[EngineBody.model_validate(engine) for engine in view.engines],
         operating_point=row.operating_point,
         created_at=row.created_at,
         frame_count=max(view.input_count, view.counts["frames"]),
         counts=CountsBody.model_validate(view.counts),
-        links={"self": own, "frames": f"{own}/frames", "job": link(f"/jobs/{view.job.id}")},
+        links={
+            "self": own,
+            "frames": f"{own}/frames",
+            "replay": f"{own}/replay",
+            "job": link(f"/jobs/{view.job.id}"),
+        },
     )

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from service.api import (
     administration,
     analyses,
+    comparisons,
     datasets,
     docs,
     files,
@@ -20,6 +21,7 @@ from service.api import (
     models,
     predictions,
     problems,
+    replays,
     trainings,
 )
 from service.api.edge import Edge
@@ -80,7 +82,8 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
     problems.install(app)
     app.add_middleware(Edge)
     # Matching walks this list: what is asked most comes first.
-    for module in (analyses, jobs, files, predictions, datasets, trainings, models, administration):
+    rare = (replays, predictions, datasets, trainings, models, comparisons, administration)
+    for module in (analyses, jobs, files, *rare):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(docs.router)

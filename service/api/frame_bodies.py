@@ -8,9 +8,19 @@ from pydantic import BaseModel
 
 from service.api.links import Link
 from service.domain.frame_errors import FRAME_ERRORS
+from service.store.analyses import AnalysisRow
 from service.store.tables.analyses import Finding
 from service.usecases import analyses
 from service.usecases.analyses import FrameView
+
+
+class ModelRefBody(BaseModel):
+    """A version and the hash of its weights."""
+
+    name: str
+    version: int
+    id: UUID
+    sha256: str
 
 
 class CamBody(BaseModel):
@@ -47,11 +57,12 @@ class FrameErrorBody(BaseModel):
 
 
 class FrameBody(BaseModel):
-    """A frame that was read, or why it was not (`error`)."""
+    """A frame that was read (its bytes by `sha256`, by `model`), or why it was not (`error`)."""
 
     ordinal: int
     name: str
     sha256: str
+    model: ModelRefBody
     size: int
     width: int | None
     height: int | None
@@ -68,6 +79,7 @@ def frame_body(link: Link, analysis_id: UUID, view: FrameView) -> FrameBody:
         ordinal=frame.ordinal,
         name=frame.name,
         sha256=frame.sha256,
+        model=model_ref(view.analysis),
         size=frame.size_bytes,
         width=frame.width_px,
         height=frame.height_px,
@@ -75,6 +87,12 @@ def frame_body(link: Link, analysis_id: UUID, view: FrameView) -> FrameBody:
         image_url=None if frame.object_key is None else f"{base}/image",
         findings=[_finding(base, finding, view) for finding in view.findings],
         error=None if frame.error_code is None else _error(frame.error_code),
+    )
+
+
+def model_ref(row: AnalysisRow) -> ModelRefBody:
+    return ModelRefBody(
+        name=row.model_name, version=row.model_version, id=row.model_version_id, sha256=row.weights_sha256
     )
 
 
@@ -91,7 +109,7 @@ def _finding(base: str, finding: Finding, view: FrameView) -> FindingBody:
 
 
 def _cam(base: str, finding: Finding, view: FrameView) -> CamBody:
-    heat = analyses.heat(finding, view.spec)
+    heat = analyses.heat(finding, view.analysis.spec)
     return CamBody(
         overlay_url=f"{base}/overlay?label={quote(finding.label, safe='')}",
         peak_xy=finding.peak_xy,

@@ -136,4 +136,6 @@ def _links(link: Link, view: JobView) -> dict[str, str]:
     for kind, noun in (("analysis", "analyses"), ("prediction", "predictions"), ("dataset", "datasets")):
         if view.kind == kind:
             links[kind] = link(f"/{noun}/{view.spec[f'{kind}_id']}")
+    if view.kind == Kind.REPLAY:
+        links["analysis"] = link(f"/analyses/{view.spec['analysis_id']}")
     return links

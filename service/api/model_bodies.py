@@ -77,6 +77,9 @@ class PromotionRequest(BaseModel):
 
     version: int = Field(strict=True, ge=1, le=2**31 - 1)
     reason: str = Field(min_length=3, max_length=1_000)
+    force: bool = Field(
+        strict=True, default=False, description="Even if it is worse than the champion; that is kept too."
+    )
 
 
 class RollbackRequest(BaseModel):
@@ -95,6 +98,8 @@ class PromotionBody(BaseModel):
     to_version: int
     principal_id: UUID
     reason: str
+    forced: bool
+    comparison: dict[str, Any] | None
     at: datetime
 
 

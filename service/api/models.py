@@ -240,10 +240,20 @@ async def import_version(
     "/{name}/aliases/{alias}", response_model=PromotionBody, responses=declared(404, 409, 413, 415, 422)
 )
 def promote(name: Name, alias: Name, body: PromotionRequest, caller: Promoter) -> PromotionBody:
-    """Point an alias at a version; `champion` is what is used when nothing else is named."""
+    """Point an alias at a version; `champion` is what is used when nothing else is named.
+
+    A version that is worse than the champion on any label, beyond the interval, does not take its place (409,
+    `worse_than_champion`) unless it is forced. The comparison stays with the promotion.
+    """
     with caller.work() as session:
         made = registry.promote(
-            session, caller.principal, name, alias, version=body.version, reason=body.reason
+            session,
+            caller.principal,
+            name,
+            alias,
+            version=body.version,
+            reason=body.reason,
+            force=body.force,
         )
     return promotion_body(made)
 

@@ -137,7 +137,7 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
         code=error.code,
         detail=error.detail,
         title=error.title,
-        field_errors=error.errors if isinstance(error, errors.InvalidInput) else (),
+        field_errors=error.errors,
         headers=_headers(error),
     )
 

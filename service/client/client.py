@@ -186,6 +186,11 @@ class Enteron:
         found: Analysis = self.transport.get(f"/analyses/{analysis_id}")
         return found
 
+    def replay(self, analysis_id: str) -> Job:
+        """Submit a second reading of the same bytes; the result says whether every bit is the same."""
+        submitted: Job = self.transport.post(f"/analyses/{analysis_id}/replay", {})
+        return submitted
+
     def frames(self, analysis_id: str) -> list[dict[str, Any]]:
         """Every frame of an analysis with its findings, as the API gives them."""
         return list(self.transport.pages(f"/analyses/{analysis_id}/frames", limit=200))
@@ -291,9 +296,17 @@ class Enteron:
         submitted: Job = self.transport.post(path, {"dataset_id": dataset_id})
         return submitted
 
-    def promote(self, name: str, version: int, *, reason: str, alias: str = "champion") -> Any:
-        body = {"version": version, "reason": reason}
+    def promote(
+        self, name: str, version: int, *, reason: str, alias: str = "champion", force: bool = False
+    ) -> Any:
+        """Point an alias at a version; what is worse than the champion takes its place only by force."""
+        body = {"version": version, "reason": reason, "force": force}
         return self.transport.send("PUT", f"/models/{name}/aliases/{alias}", body=body).json()
+
+    def comparison(self, name: str, version: int) -> dict[str, Any]:
+        """How a version compares with the champion, label by label."""
+        found: dict[str, Any] = self.transport.get(f"/models/{name}/versions/{version}/comparison")
+        return found
 
     def rollback(self, name: str, *, reason: str, alias: str = "champion") -> Any:
         return self.transport.post(f"/models/{name}/aliases/{alias}/rollback", {"reason": reason})

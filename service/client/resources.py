@@ -85,6 +85,7 @@ class Analysis(TypedDict):
     id: str
     job: Job
     model: dict[str, Any]
+    engines: list[dict[str, Any]]
     operating_point: str
     created_at: str
     frame_count: int

@@ -20,6 +20,10 @@ FINDING_COLUMNS = (
     "peak_x",
     "peak_y",
     "error",
+    "sha256",
+    "model",
+    "model_version",
+    "weights_sha256",
 )
 
 
@@ -29,10 +33,17 @@ def findings(frames: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
 
 
 def _finding_rows(frame: Mapping[str, Any]) -> list[dict[str, Any]]:
-    who = {"ordinal": frame["ordinal"], "name": frame["name"]}
+    who = {"ordinal": frame["ordinal"], "name": frame["name"], **_source(frame)}
     if frame["error"]:
         return [{**who, "error": frame["error"]["code"]}]
     return [{**who, **finding, **_peak(finding)} for finding in frame["findings"]]
+
+
+def _source(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """What names a finding for good: its input and the version that made it, by hash."""
+    model = frame["model"]
+    named = {"model": model["name"], "model_version": model["version"], "weights_sha256": model["sha256"]}
+    return {"sha256": frame["sha256"], **named}
 
 
 def _peak(finding: Mapping[str, Any]) -> dict[str, int]:

@@ -26,10 +26,11 @@ _BY_JOB_CODE = {
 class Complaint(Exception):
     """Something a command itself finds wrong."""
 
-    def __init__(self, wrong: str, advice: str, *, exit_code: int = REFUSED) -> None:
+    def __init__(self, wrong: str, advice: str, *, exit_code: int = REFUSED, code: str = "complaint") -> None:
         super().__init__(wrong)
         self.advice = advice
         self.exit_code = exit_code
+        self.code = code
 
 
 def describe(problem: Exception) -> tuple[str, str, int] | None:

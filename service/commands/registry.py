@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.commands import promoting
 from service.commands.connection import connect, follow
 from service.commands.datasets import resolve
 from service.commands.problems import Complaint
@@ -43,12 +44,19 @@ def show(version: Version, json_: JsonFlag = False) -> None:
 
 
 @app.command()
-def promote(version: Version, reason: Reason, alias: Alias = "champion", json_: JsonFlag = False) -> None:
-    """Put a version into use."""
+def promote(
+    version: Version,
+    reason: Reason,
+    alias: Alias = "champion",
+    force: Annotated[bool, typer.Option("--force", help="Even if it is worse than the champion.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Put a version into use, unless it is worse than the champion on any label."""
+    terminal = Terminal(json=json_)
     with connect() as client:
         found = _version(client, version)
-        answer = client.promote(found["name"], found["version"], reason=reason, alias=alias)
-    Terminal(json=json_).result(answer, f"{found['name']}@{alias} is now version {found['version']}.")
+        answer = promoting.promote(client, terminal, found, reason=reason, alias=alias, force=force)
+    terminal.result(answer, f"{found['name']}@{alias} is now version {found['version']}.")
 
 
 @app.command()

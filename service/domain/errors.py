@@ -20,6 +20,7 @@ class ServiceError(Exception):
 
     code = "error"
     title = "The request could not be carried out."
+    errors: Sequence[FieldError] = ()
 
     def __init__(self, detail: str, *, code: str | None = None) -> None:
         super().__init__(detail)

@@ -1,5 +1,6 @@
 """What a model said about one frame, in the words that are stored; no arrays, no rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,19 @@ class StoredBytes:
 
 
 @dataclass(frozen=True)
+class ReadBy:
+    """What read a frame, and the call it was read in.
+
+    The size of a call moves the last bits of an answer, the other frames in it do not: from size and place
+    the call can be made again.
+    """
+
+    engine: Mapping[str, Any]
+    call_frames: int
+    call_place: int
+
+
+@dataclass(frozen=True)
 class FrameReading:
     """One frame as it was read, or why it could not be (`error_code`)."""
 
@@ -46,5 +60,6 @@ class FrameReading:
     width_px: int | None = None
     height_px: int | None = None
     quality: dict[str, Any] | None = None
+    read_by: ReadBy | None = None
     error_code: str | None = None
     findings: tuple[LabelReading, ...] = field(default=())

@@ -59,6 +59,7 @@ class Queue(StrEnum):
 
 class Kind(StrEnum):
     ANALYSIS = "analysis"
+    REPLAY = "replay"  # of an analysis: the same bits again, or where not
     PREDICTION = "prediction"
     DATASET = "dataset"
     TRAINING = "training"
@@ -81,6 +82,7 @@ class KindRules:
 
 KINDS: dict[Kind, KindRules] = {
     Kind.ANALYSIS: KindRules(Queue.BATCH, stall_s=120, wall_s=6 * 3600, batched=True),
+    Kind.REPLAY: KindRules(Queue.BATCH, stall_s=120, wall_s=6 * 3600),
     Kind.PREDICTION: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.DATASET: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),

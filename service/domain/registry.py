@@ -20,7 +20,7 @@ REFERENCE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}(@[a-z0-9][a-z0-9._-]{0,62}|:[1-9
 HEADER_LIMIT_BYTES = 1 << 20
 LABEL_OFF = 1.0  # a threshold that turns its label off, whatever the probability
 
-_EVIDENCE = ("none", "synthetic", "real")  # weakest first
+EVIDENCE = ("none", "synthetic", "real")  # weakest first
 _TEXTS = ("name", "task", "default_operating_point", "intended_use", "limitations", "code_version")
 _OBJECTS = ("builder", "input", "calibration", "operating_points")
 
@@ -49,7 +49,7 @@ class Reference:
 def weakest_evidence(spec: Mapping[str, Any]) -> str:
     """What may be said of a version as a whole: no more than of its least proven label."""
     found = {label["evidence"] for label in spec["labels"]}
-    return next(word for word in _EVIDENCE if word in found)
+    return next(word for word in EVIDENCE if word in found)
 
 
 def check_spec(spec: object, name: str) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ def _are_labels(labels: object) -> bool:
         and all(
             isinstance(label, Mapping)
             and isinstance(label.get("name"), str)
-            and label.get("evidence") in _EVIDENCE
+            and label.get("evidence") in EVIDENCE
             for label in labels
         )
     )

@@ -191,6 +191,13 @@ def finding(session: Session, analysis_id: UUID, ordinal: int, label: str) -> Lo
     return None if row is None else LocatedFinding(*_values(row))
 
 
+def engines(session: Session, analysis_id: UUID) -> list[dict[str, Any]]:
+    """Each engine that has read frames of it; several where a restart went on elsewhere."""
+    engine = AnalysisFrame.read_by["engine"]
+    query = select(engine).where(AnalysisFrame.analysis_id == analysis_id, AnalysisFrame.read_by.is_not(None))
+    return sorted(session.execute(query.distinct()).scalars(), key=str)
+
+
 def input_count(session: Session, analysis_id: UUID) -> int:
     query = select(func.count()).where(AnalysisInput.analysis_id == analysis_id)
     return session.execute(query).scalar_one()

@@ -1,14 +1,16 @@
 """What a worker reads before it reads frames, and the rows it writes afterwards."""
 
 import json
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from uuid import UUID
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from service.domain.imaging import FrameReading
+from service.domain.imaging import FrameReading, LabelReading, ReadBy
+from service.store import analyses
 from service.store.tables.analyses import Analysis, AnalysisFrame, AnalysisInput, Finding
 from service.store.tables.base import Json
 from service.store.tables.files import File
@@ -100,10 +102,47 @@ def _frame_row(reading: FrameReading) -> Json:
     row = {name: value for name, value in vars(reading).items() if name not in {"findings", "stored"}}
     stored = reading.stored
     return row | {
+        "read_by": reading.read_by and asdict(reading.read_by),
         "object_key": stored and stored.object_key,
         "object_offset": stored and stored.offset,
         "object_length": stored and stored.length,
     }
+
+
+def load_readings(session: Session, analysis_id: UUID, *, first: int, limit: int) -> list[FrameReading]:
+    """What was found before, in the order of frames; where their bytes lie is left out."""
+    found = analyses.frames(session, analysis_id, limit=limit, after=first - 1)
+    return [_reading(frame, findings) for frame, findings in found]
+
+
+def _reading(frame: AnalysisFrame, findings: Sequence[Finding]) -> FrameReading:
+    return FrameReading(
+        ordinal=frame.ordinal,
+        name=frame.name,
+        sha256=frame.sha256,
+        size_bytes=frame.size_bytes,
+        media_type=frame.media_type,
+        stored=None,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        quality=frame.quality,
+        read_by=None if frame.read_by is None else ReadBy(**frame.read_by),
+        error_code=frame.error_code,
+        findings=tuple(_label_reading(finding) for finding in findings),
+    )
+
+
+def _label_reading(finding: Finding) -> LabelReading:
+    row = {name.name: getattr(finding, name.name) for name in fields(LabelReading)}
+    places = {name: row[name] and tuple(row[name]) for name in ("peak_xy", "box_xywh")}
+    numbers = {name: _single(row[name]) for name in ("score", "probability", "threshold")}
+    return LabelReading(**(row | places | numbers))
+
+
+def _single(value: float) -> float:
+    """The number that is stored: PostgreSQL sends the shortest decimal of it, which is another double."""
+    (stored,) = struct.unpack("<f", struct.pack("<f", value))
+    return float(stored)
 
 
 def count_readings(session: Session, analysis_id: UUID) -> Json:

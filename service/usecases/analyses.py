@@ -44,21 +44,22 @@ class Submitted:
 
 @dataclass(frozen=True)
 class AnalysisView:
-    """An analysis with its job and how many frames, unreadable frames and positives there are so far."""
+    """An analysis with its job, how much was found so far, and which engines read it: one as a rule."""
 
     row: AnalysisRow
     job: JobView
     input_count: int
     counts: Json
+    engines: Sequence[Json]
 
 
 @dataclass(frozen=True)
 class FrameView:
-    """A frame with its findings, and the spec of the version that made them."""
+    """A frame with its findings, and the analysis that says which version made them."""
 
     frame: AnalysisFrame
     findings: Sequence[Finding]
-    spec: Json
+    analysis: AnalysisRow
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def get(session: Session, principal: Principal, analysis_id: UUID) -> AnalysisVi
         jobs.view(job),
         store.input_count(session, analysis_id),
         findings.count_readings(session, analysis_id),
+        store.engines(session, analysis_id),
     )
 
 
@@ -129,10 +131,10 @@ def frames(
     session: Session, principal: Principal, analysis_id: UUID, *, limit: int, after: int | None
 ) -> list[FrameView]:
     """Frames in order; more of them appear while the job runs."""
-    spec = _find(session, analysis_id).spec
+    analysis = _find(session, analysis_id)
     _record(session, principal, analysis_id, "analyses.frames")
     found = store.frames(session, analysis_id, limit=limit, after=after)
-    return [FrameView(frame, findings, spec) for frame, findings in found]
+    return [FrameView(frame, findings, analysis) for frame, findings in found]
 
 
 def image(session: Session, principal: Principal, analysis_id: UUID, ordinal: int) -> StoredBytes:

@@ -11,13 +11,14 @@ from service.domain.access import Principal
 from service.domain.errors import Conflict, FieldError, InvalidInput, ModelRefused, NotFound
 from service.domain.ids import SYSTEM_TENANT_ID
 from service.domain.jobs import Kind
-from service.domain.registry import Reference, check_spec
+from service.domain.promotion import WorseThanChampion
+from service.domain.registry import CHAMPION, Reference, check_spec
 from service.store import audit, versions
 from service.store import registry as store
 from service.store.files import NewFile
 from service.store.registry import ModelRow, Resolved, VersionRow
 from service.store.tables.registry import Promotion
-from service.usecases import datasets, jobs, workers
+from service.usecases import comparisons, datasets, jobs, workers
 from service.usecases.jobs import JobView
 
 _HISTORY = 10_000  # moves of one alias that a rollback looks back on
@@ -41,6 +42,8 @@ class PromotionView:
     to_version: int
     principal_id: UUID
     reason: str
+    forced: bool
+    comparison: Mapping[str, Any] | None
     at: Any
 
 
@@ -75,9 +78,19 @@ def get_version(session: Session, _principal: Principal, name: str, number: int)
 
 
 def promote(
-    session: Session, principal: Principal, name: str, alias: str, *, version: int, reason: str
+    session: Session,
+    principal: Principal,
+    name: str,
+    alias: str,
+    *,
+    version: int,
+    reason: str,
+    force: bool = False,
 ) -> PromotionView:
-    """Point the alias at a version; who did it and why is kept for good."""
+    """Point the alias at a version; who did it and why is kept for good.
+
+    What is worse than the champion does not take its place, unless it is forced; that is kept too.
+    """
     model = _movable_model(session, principal, name)
     target = store.version(session, model.id, version)
     if target is None:
@@ -86,7 +99,23 @@ def promote(
             code="unknown_version",
             errors=[FieldError("/version", "no such version")],
         )
-    return _move(session, principal, model, alias, to=target.id, action="promote", reason=reason)
+    # Locked before it is compared with: the champion of the comparison is the one that goes.
+    store.current(session, model.id, alias)
+    compared = comparisons.with_champion(session, model, target) if alias == CHAMPION else None
+    refused = compared is not None and compared.refuses
+    if compared is not None and refused and not force:
+        raise WorseThanChampion(compared)
+    return _move(
+        session,
+        principal,
+        model,
+        alias,
+        to=target.id,
+        action="promote",
+        reason=reason,
+        forced=refused,
+        comparison=None if compared is None else compared.to_json(),
+    )
 
 
 def rollback(session: Session, principal: Principal, name: str, alias: str, *, reason: str) -> PromotionView:
@@ -184,7 +213,16 @@ def _movable_model(session: Session, principal: Principal, name: str) -> ModelRo
 
 
 def _move(
-    session: Session, principal: Principal, model: ModelRow, alias: str, *, to: UUID, action: str, reason: str
+    session: Session,
+    principal: Principal,
+    model: ModelRow,
+    alias: str,
+    *,
+    to: UUID,
+    action: str,
+    reason: str,
+    forced: bool = False,
+    comparison: Mapping[str, Any] | None = None,
 ) -> PromotionView:
     before = store.current(session, model.id, alias)
     if before == to:
@@ -200,6 +238,8 @@ def _move(
         to_version_id=to,
         principal_id=principal.id,
         reason=reason,
+        forced=forced,
+        comparison=comparison,
     )
     _record(session, principal, to, action=audit.Action.UPDATE, operation=f"models.{action}")
     return _promotion_views(session, model, [made])[0]
@@ -227,6 +267,8 @@ def _promotion_views(session: Session, model: ModelRow, moves: Sequence[Promotio
             numbers[move.to_version_id],
             move.principal_id,
             move.reason,
+            move.forced,
+            move.comparison,
             move.at,
         )
         for move in moves

@@ -7,11 +7,12 @@ import { EVIDENCE, TEXT } from "./strings.js";
 
 const MAP_SHOWN_FROM = 0.5; // a map whose peak misses the lesion more often than not misleads
 
-export function passportRows({ id, model, operating_point: point, created_at: at, job }, version) {
+export function passportRows({ id, model, engines, operating_point: point, created_at: at, job }, version) {
   const { evidence } = version;
   return {
     Model: `${model.name}, version ${model.version}`,
     Weights: h("code", { title: model.sha256 }, shortHash(model.sha256)),
+    Engine: engines.map(engineOf).join("; ") || TEXT.notRecorded,
     "Operating point": point,
     Evidence: h("span", { class: `badge ${evidence}` }, EVIDENCE[evidence]),
     Measured: measured(version),
@@ -21,6 +22,10 @@ export function passportRows({ id, model, operating_point: point, created_at: at
     Job: h("a", { href: `#/jobs/${job.id}`, title: job.id }, "state and log"),
     Analysis: h("code", { title: id }, id.slice(0, 13), "…"),
   };
+}
+
+function engineOf({ engine, build, dtype, device, processor, threads }) {
+  return `${engine} ${build}, ${dtype}, ${device} ${processor}, ${count(threads)} threads`;
 }
 
 /** AUC per label with its interval, and on how many frames. */

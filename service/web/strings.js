@@ -66,6 +66,7 @@ export const WHAT_TO_DO = {
   repeated_dataset: COMMAND_LINE,
   faults_off: COMMAND_LINE,
   not_in_catalogue: COMMAND_LINE,
+  not_read: COMMAND_LINE,
   not_safetensors: COMMAND_LINE,
   nothing_to_roll_back: COMMAND_LINE,
   shared: COMMAND_LINE,
@@ -73,6 +74,7 @@ export const WHAT_TO_DO = {
   spec_invalid: COMMAND_LINE,
   unknown_dataset: COMMAND_LINE,
   unknown_file: COMMAND_LINE,
+  worse_than_champion: COMMAND_LINE,
 
   // Mistakes of the service, and jobs that ended.
   internal_error: ASK,
@@ -175,5 +177,6 @@ export const TEXT = {
   noFlags: "no quality flags",
   notMeasured: "not measured",
   notStated: "not stated",
+  notRecorded: "not recorded",
   cancelling: "cancelling was asked for",
 };

@@ -6,12 +6,20 @@ from uuid import UUID
 from sqlalchemy import text
 
 from service.domain.ids import DEFAULT_TENANT_ID, new_id
-from service.domain.imaging import FrameReading, LabelReading, StoredBytes
+from service.domain.imaging import FrameReading, LabelReading, ReadBy, StoredBytes
 from service.store import claims, findings
 from service.store.claims import Claim, Claimant
 from service.store.session import unit_of_work
 
 SIDE = 7
+ENGINE = {
+    "engine": "torch",
+    "dtype": "float32",
+    "device": "cpu",
+    "processor": "AVX2",
+    "threads": 2,
+    "build": "2.13.0",
+}
 
 
 def claim(api, job_id: UUID, *, tenant_id: UUID = DEFAULT_TENANT_ID) -> Claim:
@@ -83,6 +91,7 @@ def read_frames(api, job: dict, picture: bytes, *, tenant_id: UUID = DEFAULT_TEN
             width_px=336,
             height_px=252,
             quality={"sharpness": 0.5},
+            read_by=ReadBy(ENGINE, 1, 0),
             findings=(label_reading("bleeding", positive=False), label_reading("polyp", positive=True)),
         )
         bad = FrameReading(

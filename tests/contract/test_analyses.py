@@ -9,7 +9,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.domain.access import Role
-from tests.contract.acting import read_frames
+from tests.contract.acting import ENGINE, read_frames
 from tests.contract.conftest import import_model
 from tests.contract.images import picture
 
@@ -195,3 +195,33 @@ def test_each_look_at_patients_data_is_on_record(api, read):
     after = looks()
     grown = {name for name in after if after[name] > before.get(name, 0)}
     assert grown == {"analyses.read", "analyses.frames", "analyses.image", "analyses.overlay"}
+
+
+def test_a_replay_is_a_job_of_what_was_read(api, read):
+    analysis = api.send("GET", read["links"]["analysis"].removeprefix("/api/v1")).json()
+    sent = api.send("POST", analysis["links"]["replay"].removeprefix("/api/v1"), roles=CLINICIAN)
+    assert sent.status_code == 202, sent.text
+    job = sent.json()
+    assert (job["kind"], job["queue"], job["links"]["analysis"]) == (
+        "replay",
+        "batch",
+        analysis["links"]["self"],
+    )
+    waiting = submit(api, picture()).json()["links"]["analysis"].removeprefix("/api/v1")
+    refused = api.send("POST", f"{waiting}/replay", roles=CLINICIAN)
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_read")
+
+
+def test_every_finding_names_model_version_weights_and_input(api, read):
+    path = read["links"]["analysis"].removeprefix("/api/v1")
+    analysis = api.send("GET", path).json()
+    version = api.send("GET", f"/models/lesion-detector/versions/{analysis['model']['version']}").json()
+    for frame in api.send("GET", f"{path}/frames").json()["items"]:
+        assert frame["model"] == {
+            "name": "lesion-detector",
+            "version": version["version"],
+            "id": version["id"],
+            "sha256": version["sha256"],
+        }
+        assert len(frame["sha256"]) == 64
+    assert analysis["engines"] == [ENGINE]

@@ -257,6 +257,9 @@ CASES = [
     Bad("hidden path", "GET", "/models/..%2f..%2fx", 404, "not_found"),
     # Bringing in models.
     imported("a pickle as weights", b"\x80\x04." * 9, spec("brought"), "not_safetensors", "/weights"),
+    imported(
+        "a torch file as weights", b"PK\x03\x04" + b"\0" * 60, spec("brought"), "not_safetensors", "/weights"
+    ),
     imported("no weights", b"", spec("brought"), "not_safetensors", "/weights"),
     imported("cut weights", safetensors()[:-4], spec("brought"), "not_safetensors", "/weights"),
     imported("weights and more", safetensors() + b"more", spec("brought"), "not_safetensors", "/weights"),

@@ -130,6 +130,14 @@ def test_findings_are_rows_for_every_frame_and_label(
 
 
 @pytest.mark.usefixtures("reader")
+def test_read_again_by_the_same_stack_every_bit_is_the_same(client: Enteron, frames: list[Path]) -> None:
+    analysis, _ = read(client, frames[:5])
+    found = client.wait(client.replay(analysis["id"]))["result"]
+    assert (found["identical"], found["frames"], found["tolerance"]) == (True, 5, 0)
+    assert found["recorded_engines"] == analysis["engines"] == [found["engine"]]
+
+
+@pytest.mark.usefixtures("reader")
 def test_one_bad_frame_fails_alone(client: Enteron, frames: list[Path], tmp_path: Path) -> None:
     whole = frames[0].read_bytes()
     bad = {"broken.jpg": whole[: len(whole) // 2], "empty.jpg": b"", "page.jpg": b"<html>no image</html>"}

@@ -99,13 +99,24 @@ def version(pointing: dict[str, float]) -> dict[str, Any]:
     }
 
 
+ENGINE = {
+    "engine": "torch",
+    "dtype": "float32",
+    "device": "cpu",
+    "processor": "AVX2",
+    "threads": 2,
+    "build": "2.13.0",
+}
+
+
 def open_reading(browser: Chrome, site: Site, *, pointing: dict[str, float] | None = None) -> None:
     with_person(site)
     model = {"name": "lesion-detector", "version": 2, "id": "v", "sha256": "5" * 64}
     counts = {"frames": 4, "unreadable": 1, "positives": {"polyp": 1, "bleeding": 1, "content": 1}}
     site.answer(
         "analyses/a",
-        {"id": "a", "job": JOB, "model": model, "operating_point": "balanced"} | {"counts": counts},
+        {"id": "a", "job": JOB, "model": model, "engines": [ENGINE], "operating_point": "balanced"}
+        | {"counts": counts},
     )
     site.answer("models/lesion-detector/versions/2", version(pointing or {}))
     site.answer("analyses/a/frames?limit=200", {"items": FRAMES[:2], "next_cursor": "1"})

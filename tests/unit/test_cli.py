@@ -19,6 +19,17 @@ from service.commands.leaks import leaks_in_words
 from service.commands.terminal import Table
 from service.domain.errors import InvalidInput, Unavailable
 
+SAME: dict[str, Any] = {
+    "frames": 1,
+    "findings": 4,
+    "largest_difference": 0.0,
+    "largest_map_difference": 0.0,
+    "tolerance": 0.0,
+    "engine": None,
+    "recorded_engines": [],
+    "differing": [],
+    "changed": [],
+}
 PROGRESS = {"fraction": None, "done": None, "total": None, "unit": None, "message": None, "eta_s": None}
 JOB = {
     "id": "j1",
@@ -289,3 +300,15 @@ def test_pictures_of_another_reading_are_not_mixed_with_new_ones(tmp_path: Path)
     (tmp_path / "000001-polyp.png").touch()
     with pytest.raises(problems.Complaint, match="already"):
         reading.refuse_pictures_in(tmp_path)
+
+
+@pytest.mark.parametrize(("within", "expected"), [(True, problems.OK), (False, problems.PROBLEM)])
+def test_a_replay_that_differs_is_1_and_still_prints_its_result(
+    run: Run, serve: Serve, within: bool, expected: int
+) -> None:
+    result = SAME | {"within_tolerance": within, "identical": within}
+    job = {**JOB, "kind": "replay", "result": result}
+    serve({("POST", "/analyses/a1/replay"): (202, job), ("GET", "/jobs/j1"): (200, job)})
+    code, out, _ = run("replay", "a1")
+    assert code == expected
+    assert ("yes, to the last bit" in out) is within

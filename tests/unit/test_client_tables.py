@@ -2,10 +2,13 @@
 
 from service.client import tables
 
+MODEL = {"name": "m", "version": 3, "id": "v", "sha256": "5" * 64}
 FRAMES = [
     {
         "ordinal": 0,
         "name": "a.jpg",
+        "sha256": "a" * 64,
+        "model": MODEL,
         "error": None,
         "findings": [
             {
@@ -20,7 +23,13 @@ FRAMES = [
             {"label": "bleeding", "code": None, "probability": 0.1, "positive": False, "threshold": 0.5},
         ],
     },
-    {"ordinal": 1, "name": "b.gif", "error": {"code": "unknown_format", "detail": "..."}},
+    {
+        "ordinal": 1,
+        "name": "b.gif",
+        "sha256": "b" * 64,
+        "model": MODEL,
+        "error": {"code": "unknown_format", "detail": "..."},
+    },
 ]
 
 
@@ -29,6 +38,13 @@ def test_findings_are_a_row_per_frame_and_label() -> None:
     assert frame["label"].tolist()[:2] == ["polyp", "bleeding"]
     assert frame.loc[0, ["peak_x", "peak_y"]].tolist() == [3, 4]
     assert frame["positive"].tolist()[:2] == [True, False]
+
+
+def test_every_finding_names_its_input_and_what_made_it() -> None:
+    frame = tables.findings(FRAMES)
+    assert frame["sha256"].tolist() == ["a" * 64, "a" * 64, "b" * 64]
+    for column, expected in {"model": "m", "model_version": 3, "weights_sha256": "5" * 64}.items():
+        assert set(frame[column]) == {expected}
 
 
 def test_an_unreadable_frame_is_a_row_with_its_error() -> None:

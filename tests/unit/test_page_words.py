@@ -13,7 +13,7 @@ from models.imaging.decode import DECODE_CODES
 from models.imaging.quality import QUALITY_FLAGS
 from models.imaging.zip_directory import ArchiveCode
 from service.api import problems
-from service.domain import errors
+from service.domain import errors, promotion
 from service.domain.jobs import State
 from service.store import objects
 from service.usecases.jobs import SHOWN_AS, TITLES
@@ -37,7 +37,8 @@ def table(name: str) -> set[str]:
 
 def class_codes() -> dict[str, str]:
     """Every error class that the service raises, and the code it carries unless another is given."""
-    kinds = [kind for module in (errors, objects) for kind in vars(module).values() if isinstance(kind, type)]
+    modules = (errors, objects, promotion)
+    kinds = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
     return {kind.__name__: kind.code for kind in kinds if issubclass(kind, errors.ServiceError)}
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.tables.base import Base, CreatedAt, Id, Json, TenantOwned
@@ -68,6 +68,9 @@ class AnalysisFrame(TenantOwned, Base):
     object_offset: Mapped[int | None]  # ... at this place: frames of a zip lie together in one pack
     object_length: Mapped[int | None]
     quality: Mapped[Json | None]
+    read_by: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True)
+    )  # engine, and the call it was read in: what a replay needs
     error_code: Mapped[str | None]
 
 

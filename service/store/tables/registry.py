@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Integer, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Integer, UniqueConstraint, false, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.tables.base import Base, CreatedAt, Id, Json, TenantOwned
@@ -62,4 +63,8 @@ class Promotion(TenantOwned, Base):
     to_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
     principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
     reason: Mapped[str]
+    forced: Mapped[bool] = mapped_column(server_default=false())  # against what the comparison says
+    comparison: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True)
+    )  # with the champion before, as it stood then
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
