@@ -6,6 +6,7 @@ from service.domain.errors import InvalidInput
 from service.domain.jobs import Kind
 from workers.analysis import analyse
 from workers.claimed import Claimed, Outcome, Settlement
+from workers.export import export
 from workers.ingest import ingest
 from workers.prediction import predict
 from workers.synthesis import synthesize
@@ -28,6 +29,7 @@ def selftest(job: Claimed) -> Outcome:
 BODIES: Mapping[Kind, Body] = {
     Kind.DATASET: ingest,
     Kind.EVALUATION: evaluate,
+    Kind.EXPORT: export,
     Kind.PREDICTION: predict,
     Kind.SELFTEST: selftest,
     Kind.SYNTHESIS: synthesize,

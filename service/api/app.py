@@ -21,6 +21,7 @@ from service.api import (
     predictions,
     problems,
     trainings,
+    version_files,
 )
 from service.api.edge import Edge
 from service.api.gate import Context, Gate
@@ -80,7 +81,17 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
     problems.install(app)
     app.add_middleware(Edge)
     # Matching walks this list: what is asked most comes first.
-    for module in (analyses, jobs, files, predictions, datasets, trainings, models, administration):
+    for module in (
+        analyses,
+        jobs,
+        files,
+        predictions,
+        datasets,
+        trainings,
+        models,
+        version_files,
+        administration,
+    ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(docs.router)

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     DATASET = "dataset"
     TRAINING = "training"
     EVALUATION = "evaluation"
+    EXPORT = "export"  # files of a model version: card, report, ONNX, MONAI bundle
     SYNTHESIS = "synthesis"
     SELFTEST = "selftest"  # counts to n in the runner: what `enteron doctor` and the fault tests submit
 
@@ -84,6 +85,8 @@ KINDS: dict[Kind, KindRules] = {
     Kind.DATASET: KindRules(Queue.BATCH, stall_s=300, wall_s=6 * 3600),
     Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
     Kind.EVALUATION: KindRules(Queue.TRAIN, stall_s=900, wall_s=24 * 3600),
+    # Plots and exporters stay in a process once they are imported, and no reading needs them.
+    Kind.EXPORT: KindRules(Queue.BATCH, stall_s=600, wall_s=3600, fresh_runner=True),
     Kind.SYNTHESIS: KindRules(Queue.BATCH, stall_s=120, wall_s=3600, fresh_runner=True),
     Kind.SELFTEST: KindRules(Queue.INTERACTIVE, stall_s=30, wall_s=600),
 }

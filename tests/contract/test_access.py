@@ -77,6 +77,7 @@ def calls() -> list[Call]:
             {"json": {"dataset_id": "{dataset_id}"}},
         ),
         Call("GET", "/models/{name}/versions/{version}/export"),
+        Call("POST", "/models/{name}/versions/{version}/exports", 202, {"json": {"format": "onnx"}}),
         Call("PUT", "/models/{name}/aliases/{alias}", 409, {"json": {"version": 1, **reason}}),
         Call("POST", "/models/{name}/aliases/{alias}/rollback", 409, {"json": reason}),
         Call("GET", "/models/{name}/promotions"),

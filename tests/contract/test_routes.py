@@ -4,11 +4,21 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from service.api import administration, analyses, datasets, files, jobs, models, predictions, trainings
+from service.api import (
+    administration,
+    analyses,
+    datasets,
+    files,
+    jobs,
+    models,
+    predictions,
+    trainings,
+    version_files,
+)
 from service.api.gate import GuardedRoute
 from service.domain.access import Permission
 
-GUARDED = (administration, analyses, datasets, files, jobs, models, predictions, trainings)
+GUARDED = (administration, analyses, datasets, files, jobs, models, predictions, trainings, version_files)
 PUBLIC = {"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"}
 HEADERS = {
     "x-content-type-options": "nosniff",
