@@ -32,6 +32,15 @@ Metrics = Mapping[str, Any]
 
 _POINTS_SHOWN = 100  # of a curve: more cannot be told apart on paper
 _SPECIFICITIES = (80, 90, 95)
+_PLACED = frozenset(
+    {
+        "auc",
+        "prevalence",
+        "calibration_error",
+        "colour_baseline",
+        *(f"sensitivity_at_{bar}_specificity" for bar in _SPECIFICITIES),
+    }
+)
 _SIDES = (
     "A group (patient, video, block) stands on one side only. Weights are learnt on train; epoch, "
     "calibration and thresholds are chosen on tune; what is reported was measured on test."
@@ -128,7 +137,7 @@ def identity(spec: ModelSpec, passport: Passport) -> Html:
 def _overview(spec: ModelSpec, metrics: Metrics) -> Html:
     labels, colours = metrics["labels"], metrics.get("colour_baseline") or {}
     ranked = sorted(
-        (name for name in labels if labels[name]["auc"] is not None),
+        (name for name in labels if labels[name].get("auc") is not None),
         key=lambda name: -labels[name]["auc"]["value"],
     )
     missing = [label.name for label in spec.labels if label.name not in ranked]
@@ -145,6 +154,7 @@ def _overview(spec: ModelSpec, metrics: Metrics) -> Html:
         "How well the labels are told apart",
         _area_figure(ranked, labels, colours, rows) if ranked else None,
         element("p", f"{NOT_MEASURED.capitalize()}: {listed(missing)}.") if missing else None,
+        _others(metrics),
     )
 
 
@@ -189,7 +199,7 @@ def _label(label: Label, metrics: Metrics) -> Html:
             {
                 "Evidence": EVIDENCE[label.evidence],
                 "Frames": _frames(entry),
-                "AUC": area(entry["auc"]) or NOT_MEASURED,
+                "AUC": area(entry.get("auc")) or NOT_MEASURED,
                 "Colour alone": area(colour) or NOT_MEASURED,
                 "Calibration error": two_digits(entry.get("calibration_error")) or NOT_MEASURED,
             }
@@ -198,6 +208,7 @@ def _label(label: Label, metrics: Metrics) -> Html:
         _sensitivities(label.name, entry),
         _operating_points(entry),
         _maps(label.name, entry),
+        _others(entry),
     )
 
 
@@ -345,6 +356,20 @@ def _maps(name: str, entry: Metrics) -> Html:
         ),
         element("p", f"{listed(missing)}: {NOT_MEASURED}.", class_="quiet") if missing else None,
     )
+
+
+def _others(measured: Metrics) -> Html | None:
+    """Single numbers, with their intervals, that have no place of their own above."""
+    rows = [
+        [
+            MEASURES.get(name, name.replace("_", " ")),
+            area(value if isinstance(value, Mapping) else {"value": value}),
+        ]
+        for name, value in measured.items()
+        if name not in _PLACED
+        and (isinstance(value, float) or (isinstance(value, Mapping) and "value" in value))
+    ]
+    return table(("measure", "value (95 % interval)"), rows, numbers=frozenset({1})) if rows else None
 
 
 def _rate(entry: Metrics | None) -> float | None:

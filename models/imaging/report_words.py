@@ -59,7 +59,8 @@ def area(estimate: Estimate) -> str | None:
         return None
     low, high = estimate.get("low"), estimate.get("high")
     if low is None or high is None:
-        return f"{estimate['value']:.2f} (no interval)"
+        # A measure that comes without ends never had an interval: nothing is missing.
+        return f"{estimate['value']:.2f}" + (" (no interval)" if "low" in estimate else "")
     return f"{estimate['value']:.2f} ({low:.2f} to {high:.2f})"
 
 
