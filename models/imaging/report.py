@@ -154,7 +154,7 @@ def _overview(spec: ModelSpec, metrics: Metrics) -> Html:
         "How well the labels are told apart",
         _area_figure(ranked, labels, colours, rows) if ranked else None,
         element("p", f"{NOT_MEASURED.capitalize()}: {listed(missing)}.") if missing else None,
-        _others(metrics),
+        facts(others) if (others := _others(metrics)) else None,
     )
 
 
@@ -203,12 +203,12 @@ def _label(label: Label, metrics: Metrics) -> Html:
                 "Colour alone": area(colour) or NOT_MEASURED,
                 "Calibration error": two_digits(entry.get("calibration_error")) or NOT_MEASURED,
             }
+            | _others(entry)
         ),
         _curves(label.name, entry),
         _sensitivities(label.name, entry),
         _operating_points(entry),
         _maps(label.name, entry),
-        _others(entry),
     )
 
 
@@ -358,18 +358,19 @@ def _maps(name: str, entry: Metrics) -> Html:
     )
 
 
-def _others(measured: Metrics) -> Html | None:
-    """Single numbers, with their intervals, that have no place of their own above."""
-    rows = [
-        [
-            MEASURES.get(name, name.replace("_", " ")),
-            area(value if isinstance(value, Mapping) else {"value": value}),
-        ]
+def _others(measured: Metrics) -> dict[str, str | None]:
+    """Single numbers, with their intervals, that have no place of their own."""
+    return {
+        MEASURES.get(name, name.replace("_", " ")): area(_estimate(value))
         for name, value in measured.items()
-        if name not in _PLACED
-        and (isinstance(value, float) or (isinstance(value, Mapping) and "value" in value))
-    ]
-    return table(("measure", "value (95 % interval)"), rows, numbers=frozenset({1})) if rows else None
+        if name not in _PLACED and _estimate(value) is not None
+    }
+
+
+def _estimate(value: Any) -> Metrics | None:
+    if isinstance(value, Mapping):
+        return value if "value" in value else None
+    return {"value": value} if isinstance(value, float) else None
 
 
 def _rate(entry: Metrics | None) -> float | None:

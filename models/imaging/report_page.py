@@ -32,7 +32,7 @@ figcaption, .small {{ font-size: 11px; }}
 .warn {{ color: {LIGHT["warn"]}; font-weight: 600; }}
 .bad {{ color: {LIGHT["bad"]}; font-weight: 600; }}
 .good {{ color: {LIGHT["good"]}; font-weight: 600; }}
-.plots {{ display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }}
+.plots {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 8px 16px; }}
 figure {{ break-inside: avoid; }}
 figure svg {{ display: block; max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; width: 100%; margin: 4px 0; font-size: 13px; }}

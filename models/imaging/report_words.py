@@ -13,7 +13,8 @@ EVIDENCE = {
 # Names in the metrics that are for programs.
 MEASURES = {
     "auc": "AUC",
-    "average_precision": "average precision",
+    "mean_auc": "Mean AUC",
+    "average_precision": "Average precision",
     "sensitivity_at_80_specificity": "sensitivity at 80 % specificity",
     "sensitivity_at_90_specificity": "sensitivity at 90 % specificity",
     "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
