@@ -6,6 +6,7 @@ from service.domain.errors import InvalidInput
 from service.domain.jobs import Kind
 from workers.analysis import analyse
 from workers.claimed import Claimed, Outcome, Settlement
+from workers.export import export
 from workers.ingest import ingest
 from workers.prediction import predict
 from workers.replay import replay
@@ -30,6 +31,7 @@ BODIES: Mapping[Kind, Body] = {
     Kind.COMPARISON: compare,
     Kind.DATASET: ingest,
     Kind.EVALUATION: evaluate,
+    Kind.EXPORT: export,
     Kind.PREDICTION: predict,
     Kind.REPLAY: replay,
     Kind.SELFTEST: selftest,

@@ -4,6 +4,7 @@ An operation takes a request (header and buffers), may emit events while it work
 and buffers. It knows files and arrays; it has no database, no network and no credentials.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
@@ -130,6 +131,24 @@ def evaluate(request: Request) -> Answer:
     return STOPPED if metrics is None else ({"metrics": metrics}, ())
 
 
+def export(request: Request) -> Answer:
+    """Make one file of a model version; the buffer is JSON: its metrics and what the registry knows of it."""
+    # With it come plots and exporters, which take seconds and which no other operation needs.
+    from models import exports  # noqa: PLC0415
+    from models.imaging.report import Passport  # noqa: PLC0415
+
+    header, known = request.header, json.loads(bytes(request.buffers[0]))
+    source = exports.Source(
+        ModelSpec.from_json(header["model"]["spec"]),
+        Passport(**known["passport"]),
+        known["metrics"],
+        known["measured_on"],
+        Path(header["model"]["weights"]),
+    )
+    exports.write(header["form"], source, Path(header["path"]))
+    return {}, ()
+
+
 def synthesize(request: Request) -> Answer:
     """Draw a labelled dataset of capsule-like frames into a zip."""
     header = request.header
@@ -147,7 +166,7 @@ def synthesize(request: Request) -> Answer:
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.__name__: operation
-    for operation in (load, predict, predict_dataset, train, compare, evaluate, synthesize)
+    for operation in (load, predict, predict_dataset, train, compare, evaluate, export, synthesize)
 }
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from service.domain.access import Principal
 from service.store import findings, versions
 from service.store.versions import NewVersion
+from service.usecases import papers
 from workers import local_dataset, weights
 from workers.claimed import Claimed, Outcome
 from workers.runner_client import RunnerError
@@ -41,6 +43,9 @@ def train(job: Claimed) -> Outcome:
         # The number is given here and not before: the result is inserted after this, in the same transaction.
         result["version"] = registered.version
         result["model_version_id"] = str(registered.model_version_id)
+        # By a job of their own: a plot that fails must not cost a training.
+        owner = Principal(job.principal_id, job.tenant_id, frozenset())
+        papers.ask(session, owner, registered.model_version_id)
 
     return Outcome(result, write)
 

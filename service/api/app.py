@@ -23,6 +23,7 @@ from service.api import (
     problems,
     replays,
     trainings,
+    version_files,
 )
 from service.api.edge import Edge
 from service.api.gate import Context, Gate
@@ -82,7 +83,7 @@ def create_app(settings: Settings, engine: Engine, objects: ObjectStore, *, limi
     problems.install(app)
     app.add_middleware(Edge)
     # Matching walks this list: what is asked most comes first.
-    rare = (replays, predictions, datasets, trainings, models, comparisons, administration)
+    rare = (replays, predictions, datasets, trainings, models, comparisons, version_files, administration)
     for module in (analyses, jobs, files, *rare):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)

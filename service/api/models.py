@@ -1,6 +1,7 @@
 """The model registry: versions never change, aliases move, every move is kept with its reason."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 from sqlalchemy.orm import Session
@@ -29,9 +30,11 @@ from service.api.model_bodies import (
 from service.api.multipart import Rules, read_form
 from service.api.paging import Cursor, Limit, Page, name_cursor, number_cursor, page
 from service.api.problems import Responses, declared
+from service.api.version_files import or_html, serve
 from service.domain.access import Permission
 from service.domain.errors import FieldError, InvalidInput
 from service.domain.registry import HEADER_LIMIT_BYTES, NAME_PATTERN, check_safetensors
+from service.domain.version_files import Form
 from service.usecases import registry
 from service.usecases.idempotency import Answer
 
@@ -41,6 +44,7 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
 Reader = Annotated[Caller, needs(Permission.MODELS_READ)]
 Promoter = Annotated[Caller, needs(Permission.MODELS_PROMOTE)]
 Trainer = Annotated[Caller, needs(Permission.TRAIN)]
+PaperFormat = Annotated[Literal["json", "html"], Query(alias="format")]
 Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -65,10 +69,11 @@ _IMPORT_BODY = {
 }
 _EXPORTED: Responses = {
     200: {
-        "description": "The weights, or the spec.",
+        "description": "The weights, the spec, or what was made of them.",
         "content": {
             "application/octet-stream": {"schema": _FILE},
             "application/json": {"schema": {"type": "object"}},
+            "application/zip": {"schema": _FILE},
         },
     }
 }
@@ -99,9 +104,15 @@ def get_version(name: Name, version: Version, caller: Reader) -> VersionBody:
         return version_body(caller.link, registry.get_version(session, caller.principal, name, version))
 
 
-@router.get("/{name}/versions/{version}/card", response_model=CardBody, responses=declared(404, 422))
-def get_card(name: Name, version: Version, caller: Reader) -> CardBody:
+@router.get(
+    "/{name}/versions/{version}/card",
+    response_model=CardBody,
+    responses=or_html("The card, as JSON or as a page.") | declared(404, 422),
+)
+def get_card(name: Name, version: Version, caller: Reader, form: PaperFormat = "json") -> CardBody | Response:
     """The model card: intended use, limitations, calibration, thresholds, origin."""
+    if form == "html":
+        return serve(caller, name, version, Form.CARD)
     with caller.work() as session:
         row = registry.get_version(session, caller.principal, name, version)
         model = registry.get_model(session, caller.principal, name)
@@ -116,10 +127,22 @@ def get_card(name: Name, version: Version, caller: Reader) -> CardBody:
 
 
 @router.get(
-    "/{name}/versions/{version}/evaluation", response_model=EvaluationBody, responses=declared(404, 422)
+    "/{name}/versions/{version}/evaluation",
+    response_model=EvaluationBody,
+    responses=or_html("The measures, as JSON or as a report.") | declared(404, 422),
 )
-def get_evaluation(name: Name, version: Version, caller: Reader) -> EvaluationBody:
+def get_evaluation(
+    name: Name,
+    version: Version,
+    caller: Reader,
+    form: PaperFormat = "json",
+    evaluation_id: Annotated[
+        UUID | None, Query(description="The job of a later evaluation, for its report.")
+    ] = None,
+) -> EvaluationBody | Response:
     """How well the version did, on what."""
+    if form == "html":
+        return serve(caller, name, version, Form.REPORT, evaluation_id)
     with caller.work() as session:
         row, later = registry.evaluations(session, caller.principal, name, version)
     return EvaluationBody(
@@ -178,10 +201,13 @@ def export_version(
     version: Version,
     caller: Reader,
     form: Annotated[
-        Literal["safetensors", "spec"], Query(alias="format", description="What `import` takes, each.")
+        Literal["safetensors", "spec", "onnx", "monai-bundle"],
+        Query(alias="format", description="`import` takes the first two; the others are made by `exports`."),
     ] = "safetensors",
 ) -> Response:
-    """Take a version out: its weights, or the spec that belongs to them."""
+    """Take a version out: its weights, the spec that belongs to them, or a form for other software."""
+    if form in ("onnx", "monai-bundle"):
+        return serve(caller, name, version, Form(form))
     with caller.work() as session:
         row = registry.get_version(session, caller.principal, name, version)
     if form == "spec":

@@ -331,10 +331,40 @@ class Enteron:
         version: int,
         target: str | Path,
         *,
-        form: Literal["safetensors", "spec"] = "safetensors",
+        form: Literal["safetensors", "spec", "onnx", "monai-bundle"] = "safetensors",
     ) -> int:
-        """Write the weights or the spec of a version to a file; returns its size in bytes."""
+        """Write a version to a file; returns its size in bytes. All but the first two forms must be made."""
         return self._save(f"/models/{name}/versions/{version}/export?format={form}", Path(target))
+
+    def make_file(
+        self,
+        name: str,
+        version: int,
+        form: Literal["card", "report", "onnx", "monai-bundle"],
+        *,
+        evaluation_id: str | None = None,
+    ) -> Job:
+        """Have a file of a version made; when the job has succeeded, it can be fetched."""
+        path, body = (
+            f"/models/{name}/versions/{version}/exports",
+            _given(format=form, evaluation_id=evaluation_id),
+        )
+        submitted: Job = self.transport.post(path, body)
+        return submitted
+
+    def save_paper(
+        self,
+        name: str,
+        version: int,
+        target: str | Path,
+        *,
+        form: Literal["card", "report"],
+        evaluation_id: str | None = None,
+    ) -> int:
+        """Write a version's card, or the report of its training or of one evaluation, as HTML to a file."""
+        page = "card" if form == "card" else "evaluation"
+        of = "" if evaluation_id is None else f"&evaluation_id={evaluation_id}"
+        return self._save(f"/models/{name}/versions/{version}/{page}?format=html{of}", Path(target))
 
 
 def _given(**fields: str | None) -> dict[str, str]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands import promoting
+from service.commands import papers, promoting
 from service.commands.connection import connect, follow
 from service.commands.datasets import resolve
+from service.commands.papers import SAFE
 from service.commands.problems import Complaint
 from service.commands.terminal import JsonFlag, Table, Terminal
 from service.commands.training import measured
@@ -90,12 +91,15 @@ def export(
     target: Annotated[
         Path, typer.Argument(help="File for the weights; the spec goes beside it.", dir_okay=False)
     ],
+    form: Annotated[papers.Form, typer.Option("--format", help="All but safetensors is one file.")] = SAFE,
     json_: JsonFlag = False,
 ) -> None:
     """Write the weights of a version to a file, and its spec beside it: what `import` takes."""
     spec = target.with_suffix(".json")
     with connect() as client:
         found = _version(client, version)
+        if form != SAFE:
+            return papers.save_export(client, found, target, form, Terminal(json=json_))
         size = client.export_version(found["name"], found["version"], target)
         client.export_version(found["name"], found["version"], spec, form="spec")
     written = {"weights": str(target), "spec": str(spec), "size": size, "sha256": found["sha256"]}
@@ -106,6 +110,7 @@ def export(
 def evaluate(
     version: Version,
     dataset: Annotated[str, typer.Option(help="Id, NAME or NAME:VERSION of a dataset.")],
+    report: Annotated[Path | None, typer.Option(help="HTML file for the report.", dir_okay=False)] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Measure a version on any dataset."""
@@ -114,7 +119,27 @@ def evaluate(
         found = _version(client, version)
         job = client.evaluate(found["name"], found["version"], resolve(client, dataset))
         metrics = (follow(client, terminal, job, "Evaluating")["result"] or {})["metrics"]
+        if report is not None:
+            papers.save(client, found, report, "report", terminal, evaluation_id=job["id"])
     terminal.result(metrics, *measured(metrics))
+
+
+@app.command()
+def report(version: Version, target: papers.Page, json_: JsonFlag = False) -> None:
+    """Write what was measured of a version as a page to read and print."""
+    terminal = Terminal(json=json_)
+    with connect() as client:
+        papers.save(client, _version(client, version), target, "report", terminal)
+    terminal.result({"file": str(target)})
+
+
+@app.command()
+def card(version: Version, target: papers.Page, json_: JsonFlag = False) -> None:
+    """Write the model card of a version as a page to read and print."""
+    terminal = Terminal(json=json_)
+    with connect() as client:
+        papers.save(client, _version(client, version), target, "card", terminal)
+    terminal.result({"file": str(target)})
 
 
 _FACTS = (

@@ -65,6 +65,7 @@ class Kind(StrEnum):
     TRAINING = "training"
     COMPARISON = "comparison"  # several trainings whose result is a table, and no version
     EVALUATION = "evaluation"
+    EXPORT = "export"  # files of a model version: card, report, ONNX, MONAI bundle
     SYNTHESIS = "synthesis"
     SELFTEST = "selftest"  # counts to n in the runner: what `enteron doctor` and the fault tests submit
 
@@ -88,6 +89,8 @@ KINDS: dict[Kind, KindRules] = {
     Kind.TRAINING: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
     Kind.COMPARISON: KindRules(Queue.TRAIN, stall_s=900, wall_s=14 * 86400, fresh_runner=True),
     Kind.EVALUATION: KindRules(Queue.TRAIN, stall_s=900, wall_s=24 * 3600),
+    # Plots and exporters stay in a process once they are imported, and no reading needs them.
+    Kind.EXPORT: KindRules(Queue.BATCH, stall_s=600, wall_s=3600, fresh_runner=True),
     Kind.SYNTHESIS: KindRules(Queue.BATCH, stall_s=120, wall_s=3600, fresh_runner=True),
     Kind.SELFTEST: KindRules(Queue.INTERACTIVE, stall_s=30, wall_s=600),
 }

@@ -10,6 +10,7 @@ MESSAGES: dict[str, str] = {
     "counting": "counting",
     "decoding": "decoding frames",
     "drawing": "drawing frames",
+    "exporting": "writing files of the version",
     "fetching": "fetching files",
     "ingesting": "ingesting",
     "measuring": "measuring",

@@ -18,7 +18,7 @@ from service.store import registry as store
 from service.store.files import NewFile
 from service.store.registry import ModelRow, Resolved, VersionRow
 from service.store.tables.registry import Promotion
-from service.usecases import comparisons, datasets, jobs, workers
+from service.usecases import comparisons, datasets, jobs, papers, workers
 from service.usecases.jobs import JobView
 
 _HISTORY = 10_000  # moves of one alias that a rollback looks back on
@@ -153,6 +153,7 @@ def import_version(
     )
     made = versions.register(session, tenant_id=principal.tenant_id, new=new)
     _record(session, principal, made.model_version_id, action=audit.Action.CREATE, operation="models.import")
+    papers.ask(session, principal, made.model_version_id)
     return get_version(session, principal, name, made.version)
 
 

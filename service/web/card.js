@@ -18,8 +18,8 @@ export class Card {
     for (const id of ["card-title", "findings", "frame-facts", "passport"]) byId(id).replaceChildren();
   }
 
-  showPassport(analysis, version) {
-    byId("passport").replaceChildren(...rows(passportRows(analysis, version)));
+  showPassport(analysis, version, papers) {
+    byId("passport").replaceChildren(...rows(passportRows(analysis, version, papers)));
   }
 
   show(frame) {

@@ -7,7 +7,8 @@ import { EVIDENCE, TEXT } from "./strings.js";
 
 const MAP_SHOWN_FROM = 0.5; // a map whose peak misses the lesion more often than not misleads
 
-export function passportRows({ id, model, engines, operating_point: point, created_at: at, job }, version) {
+export function passportRows(analysis, version, papers) {
+  const { id, model, engines, operating_point: point, created_at: at, job } = analysis;
   const { evidence } = version;
   return {
     Model: `${model.name}, version ${model.version}`,
@@ -16,6 +17,7 @@ export function passportRows({ id, model, engines, operating_point: point, creat
     "Operating point": point,
     Evidence: h("span", { class: `badge ${evidence}` }, EVIDENCE[evidence]),
     Measured: measured(version),
+    Papers: papers,
     "Intended use": version.intended_use || TEXT.notStated,
     Limits: [version.limitations, TEXT.angioectasia].flat().filter(Boolean).join(" "),
     Read: when(job.finished_at ?? at),

@@ -8,6 +8,7 @@ import { isPositive, shows } from "./findings.js";
 import { summary } from "./format.js";
 import { inOrder, LABEL_ORDER, mark } from "./labels.js";
 import { isFinal } from "./jobs.js";
+import { paperButtons } from "./papers.js";
 import { Pictures } from "./pictures.js";
 import { tell } from "./says.js";
 import { Stage } from "./stage.js";
@@ -41,7 +42,7 @@ export class Reading {
     if (!isFinal(this.#analysis.job)) return location.replace(`#/jobs/${this.#analysis.job.id}`);
     const { name, version } = this.#analysis.model;
     this.#version = await api.version(name, version);
-    this.#card.showPassport(this.#analysis, this.#version);
+    this.#card.showPassport(this.#analysis, this.#version, paperButtons(api, this.#version));
     this.#stage.useVersion(this.#version);
     for await (const page of api.frames(id, signal)) this.#append(page);
     this.#complete = true;

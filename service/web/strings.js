@@ -18,6 +18,7 @@ export const WHAT_TO_DO = {
   unauthenticated: "Sign in again with a valid key. What is on the screen stays.",
   forbidden: "Your key's roles do not allow this. Ask for a key with the clinician role.",
   not_found: "It was removed, or it belongs to somebody else.",
+  not_made: "It is being made, which takes a minute after a version is new. If it stays, an engineer can have it made: `enteron model report`.",
 
   // A part is away: tried again by the page.
   rate_limited: `Too many requests just now. ${WAIT}`,
@@ -35,6 +36,7 @@ export const WHAT_TO_DO = {
   unknown_operating_point: CHOOSE,
   unknown_model: CHOOSE,
   unknown_version: CHOOSE,
+  no_evaluation: CHOOSE,
   model_refused: "This version cannot read these frames: choose another model.",
   idempotency_key_reused: "Remove a file and add it again, then send once more.",
   invalid_transition: "The job has ended meanwhile: open it again to see how.",

@@ -79,6 +79,7 @@ def calls() -> list[Call]:
         ),
         Call("GET", "/models/{name}/versions/{version}/comparison"),
         Call("GET", "/models/{name}/versions/{version}/export"),
+        Call("POST", "/models/{name}/versions/{version}/exports", 202, {"json": {"format": "onnx"}}),
         Call("PUT", "/models/{name}/aliases/{alias}", 409, {"json": {"version": 1, **reason}}),
         Call("POST", "/models/{name}/aliases/{alias}/rollback", 409, {"json": reason}),
         Call("GET", "/models/{name}/promotions"),

@@ -15,6 +15,7 @@ from service.api import (
     predictions,
     replays,
     trainings,
+    version_files,
 )
 from service.api.gate import GuardedRoute
 from service.domain.access import Permission
@@ -30,6 +31,7 @@ GUARDED = (
     predictions,
     replays,
     trainings,
+    version_files,
 )
 PUBLIC = {"/healthz/live", "/healthz/ready", "/metrics", "/docs", "/openapi.json"}
 HEADERS = {

@@ -109,6 +109,16 @@ def test_training_makes_a_version_with_its_account(client: Enteron, reader: dict
     assert {label["evidence"] for label in version["labels"]} <= {"synthetic", "none"}
 
 
+def test_a_version_has_its_card_and_its_report(client: Enteron, reader: dict, tmp_path: Path) -> None:
+    """By a job that the training asked for: nobody else did."""
+    for job in client.jobs(kind="export"):
+        client.wait(job)
+    for form in ("card", "report"):
+        target = tmp_path / f"{form}.html"
+        client.save_paper(reader["model"], reader["version"], target, form=form)
+        assert f"{reader['model']}, version {reader['version']}" in target.read_text()
+
+
 def test_training_leaves_its_series(client: Enteron, reader: dict) -> None:
     series = client.series(client.jobs(kind="training")[0]["id"])
     assert any(len(points) >= 1 for points in series.values())

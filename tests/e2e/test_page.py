@@ -130,6 +130,23 @@ def test_reading_is_opened_again_from_the_list(browser: Chrome, machine: Machine
     wait_for(browser, "state", "2 frames, 2 with findings, 0 unreadable.")
 
 
+def test_the_report_of_a_version_is_saved_from_its_passport(
+    browser: Chrome, machine: Machine, frames: list[Path]
+) -> None:
+    for made in machine.client.jobs(kind="export"):
+        machine.client.wait(made)
+    sign_in(browser, machine)
+    read(browser, frames[:1])
+    wait_for(browser, "state", "1 frame, 1 with findings, 0 unreadable.")
+    browser.find_element(By.XPATH, "//button[text()='Save report']").click()
+    fetched = (
+        "return performance.getEntriesByType('resource').some((one) => one.name.endsWith('format=html'))"
+    )
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(fetched))
+    assert not browser.find_element(By.ID, "trouble").is_displayed()
+    assert complaints(browser) == []
+
+
 def test_lost_connection_is_said_and_survived(browser: Chrome, machine: Machine, frames: list[Path]) -> None:
     machine.client.wait(machine.client.analyze(frames[:1]))
     sign_in(browser, machine)

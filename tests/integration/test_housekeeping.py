@@ -99,7 +99,7 @@ def test_what_a_row_names_stays(bench: Bench, store: FolderStore, keeper: Housek
 
 
 def named_by_a_job(bench: Bench, store: FolderStore) -> list[str]:
-    """A block, a frame and a dataset's file, of jobs that have ended."""
+    """A block, a frame, a dataset's file and a version's report, of jobs that have ended."""
     version = new_version(bench)
     claim = bench.start(kind=Kind.TRAINING)
     block = put(store, key_of(bench, claim.id))
@@ -110,6 +110,8 @@ def named_by_a_job(bench: Bench, store: FolderStore) -> list[str]:
     reading = ended(bench, Kind.ANALYSIS, {"analysis_id": str(analysis_id)})
     ingest = ended(bench, Kind.DATASET, {"dataset_id": str(dataset_id)})
     frame, pack = put(store, key_of(bench, reading)), put(store, key_of(bench, ingest))
+    exporting = ended(bench, Kind.EXPORT, {"model_version_id": str(version)})
+    report = put(store, key_of(bench, exporting))
     values = {
         "tenant": bench.person.tenant_id,
         "person": bench.person.id,
@@ -120,11 +122,13 @@ def named_by_a_job(bench: Bench, store: FolderStore) -> list[str]:
         "dataset": dataset_id,
         "ingest": ingest,
         "pack": pack,
+        "exporting": exporting,
+        "report": report,
     }
     with bench.database.engine("owner").begin() as connection:
         for statement in ROWS:
             connection.execute(text(statement), values)
-    return [block, frame, pack]
+    return [block, frame, pack, report]
 
 
 ROWS = (
@@ -137,6 +141,9 @@ ROWS = (
                             fingerprint, objects)
        VALUES (:dataset, :tenant, :person, :ingest, 'd', 1, 'frames', 'plain', '{}', 'f',
                jsonb_build_object('pack', jsonb_build_object('object_key', CAST(:pack AS text))))""",
+    """INSERT INTO version_file (id, tenant_id, model_version_id, form, job_id, object_key, sha256,
+                                 size_bytes)
+       VALUES (:exporting, :tenant, :version, 'report', :exporting, :report, '0', 5)""",
 )
 
 
@@ -245,8 +252,10 @@ def test_every_column_that_names_an_object_is_known_to_the_housekeeper(clone: Da
         "job.checkpoint",
         "job_block.object_key",
         "model_version.weights_key",
+        "version_file.object_key",
     }
-    assert all(table in body for table in ("analysis_frame", "dataset", "file", "job_block", "model_version"))
+    tables = ("analysis_frame", "dataset", "file", "job_block", "model_version", "version_file")
+    assert all(table in body for table in tables)
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "auditor"])

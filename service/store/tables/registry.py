@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Integer, UniqueConstraint, false, func
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Integer, UniqueConstraint, false, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -38,6 +38,26 @@ class ModelVersion(TenantOwned, Base):
     dataset_fingerprint: Mapped[str | None]
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id"), unique=True)
     code_version: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class VersionFile(TenantOwned, Base):
+    """What a job made of a version. Append-only (trigger); of several of one form the newest counts."""
+
+    __tablename__ = "version_file"
+    __table_args__ = (
+        UniqueConstraint("job_id", "form"),
+        Index("ix_version_file_model_version_id_form", "model_version_id", "form"),
+    )
+
+    id: Mapped[Id]
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
+    form: Mapped[str]
+    evaluation_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id"))  # whose report it is
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"))
+    object_key: Mapped[str]
+    sha256: Mapped[str]
+    size_bytes: Mapped[int]
     created_at: Mapped[CreatedAt]
 
 
