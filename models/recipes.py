@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.artifacts import Trained, unknown_builder
+from models.imaging import classifier_recipe as image_classifier
 from models.imaging import recipe as lesion_detector
 from models.schema import JsonObject, json_schema
 from models.training import Interrupted
@@ -18,7 +19,8 @@ class Recipe:
         summary: for people.
         dataset_kind: what `dataset_dir` must hold.
         params: dataclass of the parameters.
-        run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version.
+        run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version; and
+            `initial_weights` where its parameters have that name.
         evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, report, should_stop)` to metrics.
     """
 
@@ -36,6 +38,13 @@ RECIPES: dict[str, Recipe] = {
         params=lesion_detector.LesionDetectorParams,
         run=lesion_detector.run,
         evaluate=lesion_detector.evaluate,
+    ),
+    "image-classifier": Recipe(
+        summary="published network with its own head, for classes that exclude each other",
+        dataset_kind="frames",
+        params=image_classifier.ImageClassifierParams,
+        run=image_classifier.run,
+        evaluate=image_classifier.evaluate,
     ),
 }
 
