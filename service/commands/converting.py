@@ -1,4 +1,4 @@
-"""The side of `enteron model convert` that is torch-free: it starts the process that reads, and believes little."""
+"""The torch-free side of `enteron model convert`: starts the process that reads, and says what came of it."""
 
 import json
 import os

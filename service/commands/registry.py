@@ -100,7 +100,7 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The safetensors file to write.", dir_okay=False)],
     json_: JsonFlag = False,
 ) -> None:
-    """Turn public weights (.pth) into safetensors, in a process without network that runs no code of theirs."""
+    """Turn public weights (.pth) into safetensors, in a confined process that runs no code of theirs."""
     from service.commands.converting import converted
 
     made = converted(source, target)

@@ -3,9 +3,10 @@
 import io
 import json
 import os
-import pickle
+import pickle  # noqa: TID251 - to make what must be refused
 import subprocess
 import sys
+import textwrap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,25 +46,24 @@ def refusal(tmp_path: Path) -> Refusal:
     return refused
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet", "vgg11-like", "alexnet"])
+@pytest.mark.parametrize("name", ["resnet18", "googlenet", "vgg16", "alexnet"])
 def test_state_dicts_load_strictly_into_our_networks(name: str, tmp_path: Path) -> None:
     """VGG and AlexNet have hundreds of millions of weights, so theirs are one value repeated."""
-    backbone = "vgg16_bn" if name == "vgg11-like" else name
     if name in {"resnet18", "googlenet"}:
         torch.manual_seed(0)
-        state = build_classifier(backbone, {}, 5).state_dict()
+        state = build_classifier(name, {}, 5).state_dict()
     else:
         with shapes_only():
-            shapes = build_classifier(backbone, {}, 5).state_dict()
+            shapes = build_classifier(name, {}, 5).state_dict()
         state = {
-            key: torch.full((1,), 0.5, dtype=value.dtype).expand(value.shape) for key, value in shapes.items()
+            key: torch.full((), 0.5, dtype=value.dtype).expand(value.shape) for key, value in shapes.items()
         }
     target = tmp_path / "weights.safetensors"
     made = converted(save(tmp_path / "weights.pth", state), target)
     assert made["tensors"] == len(state)
     loaded = load_weights(target, made["sha256"])
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
-    own = build_classifier(backbone, {}, 5)
+    own = build_classifier(name, {}, 5)
     assert warm_start(own, loaded) == ()
 
 
@@ -144,8 +144,6 @@ HOLE = """
 
 
 def test_the_process_has_given_up_what_a_hole_could_use(tmp_path: Path) -> None:
-    import textwrap
-
     command = [sys.executable, "-c", textwrap.dedent(HOLE), str(tmp_path / "a"), str(tmp_path / "b")]
     done = subprocess.run(command, capture_output=True, check=True)
     found = json.loads(done.stdout)["detail"]
