@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from models.backbones.build import UnknownBackbone
+from models.imaging.classifier import build_image_classifier
 from models.imaging.detector import build_detector
 from models.schema import JsonObject, SchemaError, bounded, decode, encode
 
@@ -37,7 +38,7 @@ _ITEM_BYTES = {
 }
 
 Evidence = Literal["real", "synthetic", "none"]
-Task = Literal["image-multilabel"]
+Task = Literal["image-multilabel", "image-multiclass"]
 
 
 class ArtifactRefused(ValueError):
@@ -88,7 +89,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt scaling: probability = sigmoid(slope * score + intercept)."""
+    """Probability = sigmoid(slope * score + intercept), as Platt scales; of exclusive classes the softmax."""
 
     slope: float = bounded(1.0, minimum=1e-6)
     intercept: float = 0.0
@@ -271,7 +272,16 @@ def _lesion_detector(spec: ModelSpec) -> nn.Module:
     )
 
 
-MODULE_BUILDERS: dict[str, Callable[[ModelSpec], nn.Module]] = {"lesion-detector": _lesion_detector}
+def _image_classifier(spec: ModelSpec) -> nn.Module:
+    return build_image_classifier(
+        **spec.builder.params, class_count=len(spec.labels), mean=spec.input.mean, std=spec.input.std
+    )
+
+
+MODULE_BUILDERS: dict[str, Callable[[ModelSpec], nn.Module]] = {
+    "lesion-detector": _lesion_detector,
+    "image-classifier": _image_classifier,
+}
 
 
 def _read_header(data: bytes) -> tuple[JsonObject, int]:

@@ -2,12 +2,13 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from models.backbones.stages import parameters_by_stage
 from models.schema import JsonObject
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -20,18 +21,37 @@ _PLATEAU_PATIENCE = 2
 
 
 def make_optimiser(
-    module: nn.Module, name: OptimiserName, *, learning_rate: float, momentum: float, weight_decay: float
+    module: nn.Module,
+    name: OptimiserName,
+    *,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    rate_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW; vectors (biases, norm scales) get no weight decay."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [item for item in trainable if item.ndim > 1], "weight_decay": weight_decay},
-        {"params": [item for item in trainable if item.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    """SGD with momentum (v <- m v + g; w <- w - rate v), or AdamW.
+
+    Vectors (biases, norm scales) get no weight decay. Each group says in `rate_factor` by what the rate of a
+    step is multiplied: with a `rate_decay` below 1, by its power per stage below the head, so that what
+    was learnt elsewhere moves least where it is most general (Howard and Ruder 2018, section 3.2).
+    """
+    groups = [group for group in _groups(module, weight_decay, rate_decay) if group["params"]]
+    for group in groups:
+        group["lr"] = learning_rate * group["rate_factor"]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
     return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def _groups(module: nn.Module, weight_decay: float, rate_decay: float) -> Iterator[dict[str, Any]]:
+    stages = [list(module.parameters())] if rate_decay == 1 else [*parameters_by_stage(module).values()]
+    for below_head, stage in enumerate(reversed(stages)):
+        trainable = [parameter for parameter in stage if parameter.requires_grad]
+        factor = rate_decay**below_head
+        matrices = [item for item in trainable if item.ndim > 1]
+        vectors = [item for item in trainable if item.ndim <= 1]
+        yield {"params": matrices, "weight_decay": weight_decay, "rate_factor": factor}
+        yield {"params": vectors, "weight_decay": 0.0, "rate_factor": factor}
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

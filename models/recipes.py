@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.artifacts import Trained, unknown_builder
+from models.imaging import classifier_recipe as image_classifier
 from models.imaging import recipe as lesion_detector
 from models.imaging.comparison import compare
 from models.imaging.lesion_params import LesionDetectorParams
@@ -20,7 +21,8 @@ class Recipe:
         summary: for people.
         dataset_kind: what `dataset_dir` must hold.
         params: dataclass of the parameters.
-        run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version.
+        run: `(dataset_dir, params, work_dir, *, resume_from, report, should_stop)` to a version; and
+            `initial_weights` where its parameters have that name.
         evaluate: `(weights, sha256, spec, dataset_dir, work_dir, *, device, training_index, report,
             should_stop)` to metrics; `training_index` is that of the data the version was made from, or None.
         compare: `(dataset_dir, params, comparison, work_dir, *, resume_from, report, should_stop)` to a table
@@ -43,6 +45,13 @@ RECIPES: dict[str, Recipe] = {
         run=lesion_detector.run,
         evaluate=lesion_detector.evaluate,
         compare=compare,
+    ),
+    "image-classifier": Recipe(
+        summary="published network with its own head, for classes that exclude each other",
+        dataset_kind="frames",
+        params=image_classifier.ImageClassifierParams,
+        run=image_classifier.run,
+        evaluate=image_classifier.evaluate,
     ),
 }
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.backbones.stages import find_network, parameters_by_stage
 from models.checkpoints import (
     Checkpoint,
     Tensors,
@@ -43,7 +44,7 @@ _PROGRESS_INTERVAL_S = 0.5
 
 
 class TrainingFailed(ValueError):
-    """Training cannot go on; `code` is `diverged`, `no_batches`, `no_monitor` or `other_run`."""
+    """Training cannot go on; `code` is `diverged`, `no_batches`, `no_monitor`, `no_stages` or `other_run`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -93,6 +94,11 @@ class TrainingConfig:
     weight_decay: float = bounded(1e-4, minimum=0)
     schedule: ScheduleName = "one-cycle"
     warmup_fraction: float = bounded(0.0, minimum=0, maximum=0.9)
+    rate_decay: float = bounded(
+        1.0, minimum=0.01, maximum=1, doc="of the learning rate per stage below the head"
+    )
+    freeze: tuple[str, ...] = ()
+    unfreeze_after_epoch: int | None = bounded(None, minimum=1, doc="epochs until frozen stages learn too")
     clip_norm: float | None = bounded(5.0, minimum=1e-6)
     precision: Precision = "auto"
     average_decay: float | None = bounded(None, minimum=0, maximum=1, doc="moving average of the weights")
@@ -103,6 +109,7 @@ class TrainingConfig:
     checkpoint_every_s: float = bounded(60.0, minimum=0)
     checkpoint_every_steps: int | None = bounded(None, minimum=1)
     log_every_steps: int = bounded(10, minimum=1)
+    log_layer_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,7 +205,9 @@ class _Run(Generic[BatchT]):
             learning_rate=config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            rate_decay=config.rate_decay,
         )
+        self._stages = parameters_by_stage(self._module)
         self._schedule = Schedule(config.schedule, warmup_fraction=config.warmup_fraction)
         self._best: Tensors = {}
         self._clock = self._saved_at = self._reported_at = time.monotonic()
@@ -235,31 +244,57 @@ class _Run(Generic[BatchT]):
             self._plan = self._plan_epoch()
 
     def _plan_epoch(self) -> Sequence[BatchT]:
+        self._set_frozen()
         rng = np.random.default_rng([self._config.seed, self._position.epoch])
         return self._task.batches(self._position.epoch, rng)
+
+    def _set_frozen(self) -> None:
+        """The optimiser has every parameter from the start: one without a gradient is passed over."""
+        frozen, until = self._config.freeze, self._config.unfreeze_after_epoch
+        network = find_network(self._module) if frozen else None
+        if frozen and network is None:
+            raise TrainingFailed("no_stages", "this model has no stages that could be frozen")
+        if network is not None and (until is None or self._position.epoch < until):
+            network.freeze(*frozen)
+        elif network is not None:
+            network.unfreeze(*frozen)
 
     def _step(self, batch: BatchT) -> None:
         position, config = self._position, self._config
         rate = config.learning_rate * self._schedule.factor(self._progress())
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         self._module.train()
         with autocast(self._device, position.dtype):
             outcome = self._task.loss(self._module, batch)
         self._optimiser.zero_grad(set_to_none=True)
         outcome.loss.backward()  # type: ignore[no-untyped-call] # torch's stubs
+        logs = position.step % config.log_every_steps == config.log_every_steps - 1
+        norms = self._layer_norms() if logs and config.log_layer_norms else {}
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), config.clip_norm or math.inf)
         self._optimiser.step()
         position.step += 1
         position.batch += 1
         if self._average is not None:
             self._average.update(self._module, position.step)
-        self._last_loss = outcome.loss.detach()
+        self._last_loss, self._last_norm = outcome.loss.detach(), norm
         self._tick()
-        if position.step % config.log_every_steps == 0:
+        if logs:
             self._check_finite()
             series = {"loss": float(self._last_loss), "gradient_norm": float(norm), "learning_rate": rate}
-            self._log(series | dict(outcome.logs))
+            self._log(series | norms | dict(outcome.logs))
+
+    def _layer_norms(self) -> dict[str, float]:
+        """Of the gradient before it is clipped, of each stage that learns."""
+        gradients = {
+            name: [parameter.grad for parameter in stage if parameter.grad is not None]
+            for name, stage in self._stages.items()
+        }
+        return {
+            f"gradient_norm/{name}": float(nn.utils.get_total_norm(found))
+            for name, found in gradients.items()
+            if found
+        }
 
     def _finish_epoch(self) -> None:
         """Evaluate, remember the best weights, and move on to the next epoch."""
@@ -333,9 +368,12 @@ class _Run(Generic[BatchT]):
                 self._report(Metric(name, self._position.step, value))
 
     def _check_finite(self) -> None:
-        if self._position.batch and not bool(torch.isfinite(self._last_loss)):
+        # The norm too: after a finite loss the weights may have become NaN with this very step.
+        if self._position.batch and not bool(
+            torch.isfinite(self._last_loss) & torch.isfinite(self._last_norm)
+        ):
             raise TrainingFailed(
-                "diverged", "the loss is not finite: lower the learning rate or check the data"
+                "diverged", "loss or gradient is not finite: lower the learning rate or check the data"
             )
 
     def _save_if_due(self) -> None:
@@ -370,7 +408,7 @@ class _Run(Generic[BatchT]):
         if state["config"] != encode(self._config):
             raise TrainingFailed("other_run", "the checkpoint was written with another configuration")
         self._position = decode(_Position, state["position"])
-        self._last_loss = torch.zeros(())
+        self._last_loss = self._last_norm = torch.zeros(())
         self._module.load_state_dict(tensors["module"])
         restore_optimiser(self._optimiser, tensors["optimiser"])
         self._best = tensors["best"]

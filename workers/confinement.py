@@ -52,9 +52,9 @@ def die_with(parent_pid: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def limit_resources() -> None:
+def limit_resources(memory_bytes: int = MEMORY_LIMIT_BYTES) -> None:
     """Memory, descriptors, no core dump: a dump would hold pictures of patients."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTOR_LIMIT, DESCRIPTOR_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

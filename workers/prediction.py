@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import ModelRefused
 from service.domain.imaging import FrameReading
-from service.domain.registry import IMAGE_TASK
+from service.domain.registry import FRAME_TASKS
 from service.store import findings, predicted
 from service.store.findings import Part, ReadingTask
 from service.store.predicted import Predicted
@@ -24,7 +24,7 @@ from workers.weights import LocalModel
 
 def predict(job: Claimed) -> Outcome:
     model = _model(job)
-    if model.spec["task"] != IMAGE_TASK:
+    if model.spec["task"] not in FRAME_TASKS:
         raise ModelRefused("This model does not read frames.", code="input_not_fitting")
     blocks = _of_dataset(job, model) if "dataset_id" in job.spec else _of_file(job, model)
     prediction_id = _prediction_id(job)

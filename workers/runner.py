@@ -16,6 +16,7 @@ from service.attached import die_with
 from workers import pipe, selftest
 from workers.operations import Answer, Header, Operation, Request
 from workers.place import place
+from workers.runner_client import DISK_FULL, NO_SPACE
 
 
 def ping(_request: Request) -> Answer:
@@ -88,6 +89,8 @@ def describe(problem: Exception) -> dict[str, str]:
         if pointer := getattr(problem, "pointer", ""):
             detail = f"{pointer}: {detail}"  # which parameter: the same for a recipe's and a spec's
         return {"code": str(getattr(problem, "code", snake)), "detail": detail, "exception": kind.__name__}
+    if isinstance(problem, OSError) and problem.errno in NO_SPACE:
+        return {"code": DISK_FULL, "detail": "The worker's disk is full.", "exception": kind.__name__}
     return {"code": "internal_error", "detail": "", "exception": kind.__name__, "place": place(problem)}
 
 

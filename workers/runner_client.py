@@ -4,6 +4,7 @@ A runner is started ahead and kept warm. For work that must find a fresh one it 
 next is started ahead again.
 """
 
+import errno
 import os
 import select
 import signal
@@ -24,6 +25,8 @@ Header = dict[str, Any]
 OnEvent = Callable[[Header], None]
 InterruptedBy = Callable[[], Interrupt | None]
 
+DISK_FULL = "disk_full"  # of a RunnerError: the machine is at fault, not the work
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 POLL_S = 0.05
 MAX_CALLS = 2_000
 MAX_RSS_GROWTH_BYTES = 2 << 30

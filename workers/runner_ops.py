@@ -21,6 +21,7 @@ from models.imaging.datasets import FramesDataset
 from models.imaging.decode import Undecodable, decode_frame
 from models.imaging.predictor import Predictions, Predictor, load_predictor
 from models.imaging.preprocess import SquareMap, fit_square
+from models.imaging.transfer_options import WeightsFile
 from models.synthetic.dataset import write_dataset_zip
 from models.synthetic.frames import draw_frames
 from models.training import Interrupted
@@ -84,6 +85,7 @@ def train(request: Request) -> Answer:
         {"device": header["device"], **header["params"]},
         Path(header["work_dir"]),
         resume_from=Path(resume_from) if resume_from else None,
+        **_initial_weights(header),
         report=lambda event: request.emit(_as_message(event)),
         should_stop=request.should_stop,
     )
@@ -96,6 +98,12 @@ def train(request: Request) -> Answer:
     }, ()
 
 
+def _initial_weights(header: Header) -> Mapping[str, WeightsFile]:
+    """Handed over only where the request names some: not every recipe has a network to start from."""
+    given = header["initial_weights"]
+    return {"initial_weights": WeightsFile(Path(given["path"]), given["sha256"])} if given else {}
+
+
 def compare(request: Request) -> Answer:
     """Train the arms of a recipe over folds and seeds, or as many runs as a drain leaves time for."""
     header = request.header
@@ -106,6 +114,7 @@ def compare(request: Request) -> Answer:
         header["comparison"],
         Path(header["work_dir"]),
         resume_from=Path(resume_from) if resume_from else None,
+        **_initial_weights(header),
         report=lambda event: request.emit(_as_message(event)),
         should_stop=request.should_stop,
     )
@@ -193,6 +202,8 @@ def _zip(found: Predictions, squares: Sequence[SquareMap]) -> Any:
 
 
 def _place(map_hw: cam.Float32, square: SquareMap) -> Header:
+    if map_hw.size == 0:  # a classifier has no maps
+        return {"peak_xy": None, "box_xywh": None}
     x, y = square.point_to_frame(*cam.peak(map_hw, square.size_px))
     box = cam.box(map_hw, square.size_px)
     return {

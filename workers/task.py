@@ -8,6 +8,7 @@ A message only wakes it. Whatever a body raises is mapped here to what becomes o
 | Lost | nothing: the job is somebody else's |
 | Unavailable | queued with back-off, uncounted: the dependency is at fault |
 | RunnerDied, RunnerStalled, OSError, MemoryError | queued with back-off and a failure, in the end dead |
+| RunnerError with `disk_full` | the same: there may be room later, or on another machine |
 | another ServiceError, RunnerError, SandboxRefused | failed with its code |
 | anything else | failed with `internal_error` |
 """
@@ -28,6 +29,7 @@ from service.domain.jobs import KINDS, Kind, backoff_s
 from service.store import claims
 from service.store.claims import Claim, Claimant
 from service.store.session import unit_of_work
+from workers import runner_client
 from workers.bodies import BatchBody, Body
 from workers.claimed import RETRY_S, Claimed, Means, Outcome, Settlement
 from workers.interrupts import Cancelled, DeadlinePassed, Draining, Interrupt, Lost
@@ -211,6 +213,9 @@ def commit(session: Session, claim: Claim, result: Settlement) -> bool:  # noqa:
             return claims.retry(session, claim, delay_s=backoff_s(claim.fence)) is not None
         case DeadlinePassed():
             return claims.fail(session, claim, code="deadline", detail="The job took longer than it may.")
+        case RunnerError(code=runner_client.DISK_FULL):
+            delay_s = backoff_s(claim.failures + 1)
+            return claims.count_failure(session, claim, delay_s=delay_s, detail=result.detail) is not None
         case RunnerError() | ServiceError():
             return claims.fail(session, claim, code=result.code, detail=result.detail)
         case SandboxRefused():  # a whole archive; its messages hold no names
@@ -237,6 +242,8 @@ def _why(problem: Exception) -> str:
             return f"The work ended its process (status {problem.status})."
         case RunnerStalled():
             return "The work stood still and was ended."
+        case OSError(errno=number) if number in runner_client.NO_SPACE:
+            return "The worker's disk is full."
     return "The machine could not do the work."
 
 

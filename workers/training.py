@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service.domain.access import Principal
-from service.store import findings, versions
+from service.store import findings, predicted, versions
 from service.store.versions import NewVersion
 from service.usecases import papers
 from workers import local_dataset, weights
@@ -83,6 +83,7 @@ def _header(job: Claimed, folder: Path) -> dict[str, Any]:
         "params": {**job.spec["params"], **named},
         "device": job.settings.device,
         "work_dir": str(_work_dir(job)),
+        "initial_weights": _initial_weights(job),
     }
 
 
@@ -97,6 +98,23 @@ def _run(job: Claimed, operation: str, header: Mapping[str, Any]) -> Mapping[str
                 raise
             job.message("checkpoint_damaged", step=step)
     return job.runner.call(operation, {**header, "resume_from": None})[0]
+
+
+def _initial_weights(job: Claimed) -> dict[str, str] | None:
+    """The file to start from, fetched and of the hash its row has; what is in it the runner checks."""
+    named = job.spec.get("initial_weights")
+    if named is None:
+        return None
+    with job.session() as session:
+        if "file_id" in named:
+            file = predicted.load_file(session, UUID(named["file_id"]))
+            object_key, sha256 = file.object_key, file.sha256
+        else:
+            version = findings.load_weights(session, UUID(named["model_version_id"]))
+            object_key, sha256 = version.object_key, version.sha256
+    path = job.scratch / "initial.safetensors"
+    job.objects.fetch_to(object_key, path, expected_sha256=sha256)
+    return {"path": str(path), "sha256": sha256}
 
 
 def _work_dir(job: Claimed) -> Path:

@@ -70,3 +70,30 @@ class StagedNetwork(nn.Module):
         for name in names:
             for module in stages[name]:
                 module.requires_grad_(trainable)
+
+
+def find_network(module: nn.Module) -> StagedNetwork | None:
+    """The network with stages that a model is built on, which may be the model itself."""
+    return next((part for part in module.modules() if isinstance(part, StagedNetwork)), None)
+
+
+def parameters_by_stage(module: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """All parameters of a model by stage, from input to output.
+
+    What lies outside the network's own stages (a detector's dense layer) belongs to `head`. A model without
+    stages is taken apart by its children; parameters of its own stand under `own`.
+    """
+    network = find_network(module)
+    if network is None:
+        parts = {name: list(child.parameters()) for name, child in module.named_children()}
+        rest = "own"
+    else:
+        parts = {
+            name: [parameter for part in stage for parameter in part.parameters()]
+            for name, stage in network.stages().items()
+        }
+        rest = "head"
+    staged = {id(parameter) for parameters in parts.values() for parameter in parameters}
+    outside = [parameter for parameter in module.parameters() if id(parameter) not in staged]
+    parts[rest] = parts.get(rest, []) + outside
+    return {name: parameters for name, parameters in parts.items() if parameters}

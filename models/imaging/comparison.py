@@ -37,6 +37,7 @@ from models.imaging.prepare import (
     prepared,
     read_table,
 )
+from models.imaging.transfer_options import WeightsFile
 from models.imaging.triplet import TripletParams
 from models.metrics import RANKING_METRICS, Ranking
 from models.schema import JsonObject, bounded, encode
@@ -65,6 +66,7 @@ class _Plan:
     divisions: Mapping[tuple[int, int], Division]
     coverages: Mapping[tuple[str, ...], Coverage | None]
     settings: LesionDetectorParams
+    initial_weights: WeightsFile | None
     fingerprint: str
 
     def frames(self, fold: int, seed: int) -> PreparedFrames:
@@ -79,6 +81,7 @@ def compare(
     work_dir: Path,
     *,
     resume_from: Path | None = None,
+    initial_weights: WeightsFile | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> JsonObject | Interrupted:
@@ -89,6 +92,7 @@ def compare(
         params: of the recipe; `triplet` is that of the triplet arm, the reference work's if it is not given.
         comparison: see `ComparisonParams`.
         work_dir: private folder.
+        initial_weights: what every arm starts from, if the parameter of that name is given.
         resume_from: a checkpoint of the same comparison; runs that it holds are not repeated.
         report: progress in runs, each run's AUC as a metric, a checkpoint after each run.
         should_stop: polled between steps; a run that is broken off is repeated.
@@ -114,7 +118,16 @@ def compare(
             return Interrupted(resume_from, 0)
         by_labels = {division.label_names: division for division in divisions.values()}
         coverages = {names: drawn_lesions(dataset, division) for names, division in by_labels.items()}
-        plan = _Plan(dataset, pixels_NHWC, fold_N, divisions, coverages, settings, dataset.fingerprint())
+        plan = _Plan(
+            dataset,
+            pixels_NHWC,
+            fold_N,
+            divisions,
+            coverages,
+            settings,
+            initial_weights,
+            dataset.fingerprint(),
+        )
         design = {"recipe": encode(settings), "comparison": encode(how), "dataset": plan.fingerprint}
         done = _done(resume_from, design)
         jobs = [(fold, seed, arm) for fold in range(how.folds) for seed in seeds for arm in arms(settings)]
@@ -183,6 +196,7 @@ def _run(
         settings,
         work_dir,
         dataset_fingerprint=plan.fingerprint,
+        initial_weights=plan.initial_weights,
         report=report,
         should_stop=should_stop,
     )

@@ -66,6 +66,9 @@ def decode_frames(
     """
     shape = (len(ordinals), size_px, size_px, 3)
     pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        # A full disk says so here; found out by a write to mapped memory, it would end the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(ordinals), _CHUNK):
             if should_stop():

@@ -1,6 +1,6 @@
 """The leak check of a detector: of the split it was trained by, and against a data set it is measured on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from models.artifacts import ModelSpec
 from models.events import Event, Progress
 from models.imaging.datasets import DatasetDamaged
-from models.imaging.leak_sides import side_of, side_of_index
+from models.imaging.leak_sides import Side, side_of, side_of_index
 from models.imaging.leaks import check_leaks, unchecked
 from models.imaging.mixture import Frames
 from models.imaging.predictor import Predictor
@@ -66,6 +66,61 @@ def leaks_of_evaluation(
     judged = side_of(dataset, np.arange(len(dataset)), pixels_NHWC=pixels_NHWC, labels_NK=labels_NK)
     same = dataset.fingerprint() == spec.dataset_fingerprint
     return check_leaks(training, judged, label_names=spec.label_names, one_dataset=same, seed=spec.seed)
+
+
+def leaks_of_classes(
+    dataset: Frames,
+    ordinals_N: npt.NDArray[np.int64],
+    sides_N: npt.NDArray[np.str_],
+    labels_NK: npt.NDArray[np.int8],
+    *,
+    label_names: Sequence[str],
+    seed: int,
+) -> JsonObject:
+    """As `leaks_of_training`, by hashes, groups and names alone.
+
+    Args:
+        dataset: where the frames are from.
+        ordinals_N: of the frames that are used.
+        sides_N: of the same frames.
+        labels_NK: one-hot classes of the same frames.
+        label_names: of the classes.
+        seed: of the checks.
+    """
+    judged_N = sides_N == "test"
+    training, judged = (
+        _bare_side(dataset, ordinals_N[chosen], labels_NK[chosen]) for chosen in (~judged_N, judged_N)
+    )
+    return check_leaks(training, judged, label_names=label_names, seed=seed)
+
+
+def leaks_of_judged_classes(
+    training_index: Path | None,
+    dataset: Frames,
+    ordinals_N: npt.NDArray[np.int64],
+    labels_NK: npt.NDArray[np.int8],
+    spec: ModelSpec,
+) -> JsonObject:
+    """As `leaks_of_evaluation`, of some frames, by hashes, groups and names alone."""
+    if training_index is None:
+        return unchecked("the data set that the version was made from is not at hand")
+    try:
+        training = side_of_index(training_index)
+    except DatasetDamaged:
+        return unchecked("the index of the data set that the version was made from is of an older form")
+    same = dataset.fingerprint() == spec.dataset_fingerprint
+    judged = _bare_side(dataset, ordinals_N, labels_NK)
+    return check_leaks(training, judged, label_names=spec.label_names, one_dataset=same, seed=spec.seed)
+
+
+def _bare_side(dataset: Frames, ordinals_M: npt.NDArray[np.int64], labels_MK: npt.NDArray[np.int8]) -> Side:
+    return Side(
+        groups_N=dataset.groups()[ordinals_M],
+        names_N=dataset.names()[ordinals_M],
+        hashes_N=dataset.hashes()[ordinals_M],
+        looks_N=dataset.looks()[ordinals_M],
+        labels_NK=labels_MK,
+    )
 
 
 def _embeddings(

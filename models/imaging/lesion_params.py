@@ -12,6 +12,7 @@ from models.imaging.detector import Colour, Pooling, Routing
 from models.imaging.lesion_spec import NAME
 from models.imaging.lesion_task import Sampling
 from models.imaging.prepare import SplitName
+from models.imaging.transfer_options import TransferOptions
 from models.imaging.triplet import TripletParams
 from models.optimisation import OptimiserName, ScheduleName
 from models.schema import SchemaError, bounded, decode
@@ -19,7 +20,7 @@ from models.training import TrainingConfig
 
 
 @dataclass(frozen=True)
-class LesionDetectorParams:
+class LesionDetectorParams(TransferOptions):
     """Parameters of the recipe; the defaults suit a few thousand frames."""
 
     backbone: str = "resnet18"
@@ -96,4 +97,5 @@ class LesionDetectorParams:
             max_seconds=self.max_seconds,
             seed=self.seed,
             checkpoint_every_s=self.checkpoint_every_s,
+            **self.loop_options(),
         )

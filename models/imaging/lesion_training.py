@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from models.artifacts import InputContract, ModelSpec
+from models.backbones.stages import StagedNetwork
 from models.devices import pick_device
 from models.events import Event
 from models.imaging.augment import NONE
-from models.imaging.detector import DEFAULT_MEAN, DEFAULT_STD, LesionDetector, build_detector
+from models.imaging.detector import LesionDetector, build_detector
 from models.imaging.evidence import one_kind
 from models.imaging.lesion_params import LesionDetectorParams
 from models.imaging.lesion_spec import calibrate, make_spec
@@ -18,6 +20,7 @@ from models.imaging.lesion_task import LesionTask, TaskSettings
 from models.imaging.predictor import Predictor
 from models.imaging.prepare import PreparedFrames
 from models.imaging.preprocess import KERNEL
+from models.imaging.transfer_options import NORMALISATIONS, WeightsFile
 from models.training import Completed, Interrupted, train
 
 
@@ -44,6 +47,7 @@ def fit(
     work_dir: Path,
     *,
     dataset_fingerprint: str,
+    initial_weights: WeightsFile | None = None,
     resume_from: Path | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -51,10 +55,12 @@ def fit(
     """Learn on the training side; choose the epoch, the calibration and the thresholds on the tune side.
 
     Raises:
+        SchemaError, ArtifactRefused: see `TransferOptions.prepare`.
         TrainingFailed, CheckpointDamaged: see `models.training.train`.
     """
     device = pick_device(settings.device)
     detector = fresh_detector(settings, len(frames.label_names))
+    settings.prepare(cast(StagedNetwork, detector.backbone), initial_weights)
     outcome = train(
         _task(frames, settings, detector, device),
         settings.training(),
@@ -66,9 +72,10 @@ def fit(
     )
     if isinstance(outcome, Interrupted):
         return outcome
+    mean, std = NORMALISATIONS[settings.normalisation]
     spec = make_spec(
         builder=settings.builder(),
-        contract=InputContract(settings.size_px, 3, KERNEL, mean=DEFAULT_MEAN, std=DEFAULT_STD),
+        contract=InputContract(settings.size_px, 3, KERNEL, mean=mean, std=std),
         label_names=frames.label_names,
         dataset_fingerprint=dataset_fingerprint,
         licence=settings.licence,
@@ -85,10 +92,13 @@ def fit(
 def fresh_detector(settings: LesionDetectorParams, label_count: int) -> LesionDetector:
     """The network with weights drawn by the seed."""
     torch.manual_seed(settings.seed)
+    mean, std = NORMALISATIONS[settings.normalisation]
     return build_detector(
         settings.backbone,
         settings.backbone_params,
         label_count,
+        mean=mean,
+        std=std,
         routing=settings.routing,
         pooling=settings.pooling,
         colour=settings.colour,

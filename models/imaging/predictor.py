@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 
 from models.artifacts import ArtifactRefused, ModelSpec, build_module, load_weights
 from models.devices import autocast, place
@@ -113,6 +114,8 @@ class Predictor:
 
     def _calibrate(self, logits_BK: Float32) -> Float32:
         calibrated = self._slope_K * logits_BK.astype(np.float64) + self._intercept_K
+        if self.spec.task == "image-multiclass":
+            return np.asarray(softmax(calibrated, axis=1), dtype=np.float32)
         probabilities_BK: Float32 = (0.5 * (1 + np.tanh(calibrated / 2))).astype(np.float32)
         return probabilities_BK
 

@@ -33,6 +33,7 @@ from models.imaging.prepare import (
     read_table,
     split_table,
 )
+from models.imaging.transfer_options import WeightsFile
 from models.schema import JsonObject, encode
 from models.schema import decode as decode_json
 from models.training import Interrupted
@@ -44,6 +45,7 @@ def run(
     work_dir: Path,
     *,
     resume_from: Path | None = None,
+    initial_weights: WeightsFile | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trained | Interrupted:
@@ -54,6 +56,7 @@ def run(
         params: see `LesionDetectorParams`.
         work_dir: private folder for decoded frames, checkpoints and the weights.
         resume_from: a checkpoint folder of the same run.
+        initial_weights: the file that the parameter of that name means.
         report: receives progress, metric and checkpoint events.
         should_stop: polled between chunks of frames and between steps.
 
@@ -82,6 +85,7 @@ def run(
             settings,
             work_dir,
             dataset_fingerprint=dataset.fingerprint(),
+            initial_weights=initial_weights,
             resume_from=resume_from,
             report=report,
             should_stop=should_stop,

@@ -66,7 +66,7 @@ def file_body(row: FileRow | NewFile) -> FileBody:
     "", status_code=201, response_model=FileBody, responses=declared(409, 413, 415, 422), openapi_extra=_BODY
 )
 async def create_file(request: Request, caller: Uploader, _key: IdempotencyKey = None) -> Response:
-    """Store a JPEG, PNG, TIFF or zip, told by its first bytes. Large ones come as a raw body."""
+    """Store a JPEG, PNG, TIFF, zip or safetensors, told by its first bytes. Large ones come as a raw body."""
     async with uploading(caller) as uploads:
         if bodies.media_type(request) == "multipart/form-data":
             incoming = await _from_form(request, uploads, caller.context.limits)

@@ -107,6 +107,19 @@ def export(
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A state dict as torch.save writes it.", exists=True)],
+    target: Annotated[Path, typer.Argument(help="The safetensors file to write.", dir_okay=False)],
+    json_: JsonFlag = False,
+) -> None:
+    """Turn public weights (.pth) into safetensors, in a confined process that runs no code of theirs."""
+    from service.commands.converting import converted
+
+    made = converted(source, target)
+    Terminal(json=json_).result(made, f"{made['tensors']} tensors ({made['size']} bytes) in {target.name}.")
+
+
+@app.command()
 def evaluate(
     version: Version,
     dataset: Annotated[str, typer.Option(help="Id, NAME or NAME:VERSION of a dataset.")],

@@ -1,9 +1,13 @@
 """What bytes are, by their first bytes. Names and declared types are never believed."""
 
+from service.domain.registry import HEADER_LIMIT_BYTES
+
 TIFF = "image/tiff"
 IMAGES = frozenset({"image/jpeg", "image/png", TIFF})
 ARCHIVE = "application/zip"
-ACCEPTED = IMAGES | {ARCHIVE}
+READABLE = IMAGES | {ARCHIVE}
+WEIGHTS = "application/vnd.safetensors"
+ACCEPTED = READABLE | {WEIGHTS}
 UNKNOWN = "application/octet-stream"
 HEAD_BYTES = 16
 
@@ -35,7 +39,13 @@ _REFUSED = (
 
 def sniff(head: bytes) -> str:
     """Media type of the formats that are taken; `UNKNOWN` for all else."""
-    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), UNKNOWN)
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), _weights_or_unknown(head))
+
+
+def _weights_or_unknown(head: bytes) -> str:
+    """A safetensors file has no magic number: the length of its JSON header, then that header."""
+    is_header = head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= HEADER_LIMIT_BYTES
+    return WEIGHTS if is_header else UNKNOWN
 
 
 def describe(head: bytes) -> str:

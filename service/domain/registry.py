@@ -15,6 +15,7 @@ from service.domain.errors import FieldError, InvalidInput
 CHAMPION = "champion"
 DEFAULT_READER = "lesion-detector"  # the model of an analysis that names none
 IMAGE_TASK = "image-multilabel"
+FRAME_TASKS = frozenset({IMAGE_TASK, "image-multiclass"})  # of the models that read frames
 NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 REFERENCE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}(@[a-z0-9][a-z0-9._-]{0,62}|:[1-9][0-9]{0,8})?$"
 HEADER_LIMIT_BYTES = 1 << 20

@@ -172,7 +172,7 @@ def _refuse_unreadable(parts: Sequence[Part]) -> None:
     """One bad frame fails alone, later; a request without any good one is refused as a whole."""
     if not parts:
         raise InvalidInput("No frames.", errors=[FieldError("/frames", "at least one is needed")])
-    if not any(part.file.media_type in media.ACCEPTED for part in parts):
+    if not any(part.file.media_type in media.READABLE for part in parts):
         raise Unsupported("None of the frames is a JPEG, PNG, TIFF or zip.")
 
 

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from service.domain import media
 from service.domain.access import Principal
 from service.domain.errors import FieldError, InvalidInput
 from service.domain.jobs import Kind
-from service.usecases import datasets, jobs, workers
+from service.usecases import datasets, files, jobs, registry, workers
 from service.usecases.jobs import JobView
 
 
@@ -38,6 +39,7 @@ def submit(
         "dataset_ids": [str(dataset_id) for dataset_id in dataset_ids],
         "backbone": backbone,
         "params": dict(params),
+        "initial_weights": _initial_weights(session, principal, params.get("initial_weights")),
     }
     if comparison is not None:
         asked = spec | {"comparison": dict(comparison)}
@@ -56,6 +58,27 @@ def _require_datasets(session: Session, dataset_ids: Sequence[UUID]) -> None:
                 code="repeated_dataset",
                 errors=[FieldError(pointer, "is named before")],
             )
+
+
+def _initial_weights(session: Session, principal: Principal, named: object) -> Mapping[str, str] | None:
+    """What the recipe's parameter of that name means, as ids: a worker takes no word for a place."""
+    if named is None:
+        return None
+    pointer = "/params/initial_weights"
+    if not isinstance(named, str):
+        raise InvalidInput("Not weights.", errors=[FieldError(pointer, "a file's id, or name:version")])
+    try:
+        file_id = UUID(named)
+    except ValueError:
+        return {"model_version_id": str(registry.resolve(session, named, pointer).model_version_id)}
+    (file,) = files.named_in_body(session, principal, [file_id], pointer)
+    if file.media_type != media.WEIGHTS:
+        raise InvalidInput(
+            "The weights to start from are not a safetensors file.",
+            code="not_safetensors",
+            errors=[FieldError(pointer, "must name safetensors; `enteron model convert` makes them")],
+        )
+    return {"file_id": str(file_id)}
 
 
 def synthesize(

@@ -71,6 +71,7 @@ ENDS: dict[str, tuple[Exception, str, str | None, int, int]] = {
     "memory": (MemoryError(), "queued", None, 1, 0),
     "refusal": (InvalidInput("No frames.", code="no_frames"), "failed", "no_frames", 0, 0),
     "archive refused": (SandboxRefused("damaged_zip", "the end is missing"), "failed", "damaged_zip", 0, 0),
+    "runner's disk full": (RunnerError("disk_full", "The worker's disk is full."), "queued", None, 1, 0),
     "runner refused": (RunnerError("diverged", "It diverged."), "failed", "diverged", 0, 0),
     "mistake": (ZeroDivisionError(), "failed", "internal_error", 0, 0),
 }
