@@ -30,16 +30,22 @@ SYNTHESIS_REPORT_EVERY = 16
 
 
 def load(request: Request) -> Answer:
-    """Have the model ready; refuses a spec or weights of which nothing can be built."""
-    _load(request.header)
-    return {}, ()
+    """Have the model ready; refuses a spec or weights of which nothing can be built.
+
+    Answers with the engine that will read; `built` only if it was made for this request.
+    """
+    before = _predictor.cache_info().misses
+    choice = _load(request.header).choice
+    built = {"build_s": choice.build_s, "pass_s": dict(choice.pass_s), "refused": dict(choice.refused)}
+    fresh = _predictor.cache_info().misses > before
+    return {**choice.engine.kind._asdict(), "built": built if fresh else None}, ()
 
 
 def predict(request: Request) -> Answer:
     """Read decoded frames: one buffer uint8 [B, size, size, 3]; the frames' own sizes are in the header.
 
     Answers, in buffers: scores and probabilities float32 [B, K], maps float16 [B, K, h, w]; in the header:
-    the peak and the box of every map, in pixels of the frame.
+    the peak and the box of every map, in pixels of the frame, and which engine read in which precision.
     """
     predictor = _load(request.header)
     size = predictor.spec.input.size_px
@@ -47,7 +53,13 @@ def predict(request: Request) -> Answer:
     found = predictor.predict(frames_BHWC)
     squares = [SquareMap(width, height, size) for width, height in request.header["sizes_px"]]
     places = [[_place(map_hw, square) for map_hw in maps] for maps, square in _zip(found, squares)]
-    header = {"labels": found.labels, "places": places, "cam_side": found.cam_BKhw.shape[-1]}
+    header = {
+        "labels": found.labels,
+        "places": places,
+        "cam_side": found.cam_BKhw.shape[-1],
+        "engine": found.engine,
+        "dtype": found.dtype,
+    }
     arrays = (found.scores_BK, found.probabilities_BK, found.cam_BKhw.astype(np.float16))
     return header, [array.tobytes() for array in arrays]
 
@@ -65,7 +77,7 @@ def predict_dataset(request: Request) -> Answer:
             rows = _rows(predictor, dataset, ordinals)
             named = [{"item": str(names[ordinal])} | row for ordinal, row in zip(ordinals, rows, strict=True)]
             request.emit({"type": "rows", "start": start, "total": len(dataset), "rows": named})
-    return {"items": len(names)}, ()
+    return {"items": len(names), **predictor.choice.engine.kind._asdict()}, ()
 
 
 def train(request: Request) -> Answer:
@@ -130,14 +142,15 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 @lru_cache(maxsize=RESIDENT_MODELS)
-def _predictor(spec_json: str, weights: str, sha256: str, device: str) -> Predictor:
-    return load_predictor(ModelSpec.from_json(spec_json), Path(weights), sha256, device=device)
+def _predictor(spec_json: str, weights: str, sha256: str, device: str, engine: str) -> Predictor:
+    spec = ModelSpec.from_json(spec_json)
+    return load_predictor(spec, Path(weights), sha256, device=device, engine=engine)
 
 
 def _load(header: Header) -> Predictor:
     model = header["model"]
     device = devices.pick_device(model["device"])
-    return _predictor(model["spec"], model["weights"], model["sha256"], str(device))
+    return _predictor(model["spec"], model["weights"], model["sha256"], str(device), model["engine"])
 
 
 def _zip(found: Predictions, squares: Sequence[SquareMap]) -> Any:
