@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     )
     engine: Engine = Field(
         default="spec",
-        description="What reads frames: the version's own engine and precision, auto (the fastest), or a name.",
+        description="What reads frames: what the version's spec says, auto (the fastest here), or an engine.",
     )
     sandbox_network: Literal["required", "best-effort"] = Field(
         default="best-effort", description="Whether to refuse a decoder that could reach a network."

@@ -51,15 +51,15 @@ class Predictions:
 class Predictor:
     """A module and its spec on one device, read by one engine.
 
-    Every forward pass has the same shape, the last one filled up with black frames: so a frame gets the same bits
-    from the same version and engine, whatever it is read with.
+    Every forward pass has the same shape, the last one filled up with black frames: so a frame gets the same
+    bits from the same version and engine, whatever it is read with.
 
     Args:
         module: what `models.artifacts.build_module` gives for `spec`.
         spec: labels, input contract, calibration and thresholds, and the engine and precision of "spec".
         device: torch device.
-        batch_size: frames per forward pass; halved (for that call) whenever CUDA runs out of memory. None takes
-            what suits the device.
+        batch_size: frames per forward pass; halved (for that call) whenever CUDA runs out of memory. None
+            takes what suits the device.
         engine: "spec", "auto" or one of `KINDS`; see `models.imaging.engines.choose`.
 
     Attributes:

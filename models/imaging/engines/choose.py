@@ -1,4 +1,4 @@
-"""Which engine reads: the spec's, a named one, or the fastest on this machine; what fails is refused with a code."""
+"""Which engine reads: the spec's, a named one, or the fastest here; what fails is refused with a code."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from models.imaging.engines.kinds import (
 )
 
 SPEC, AUTO = "spec", "auto"
-# Largest difference from plain float32 on random frames, as a share of the largest value: see docs/engines.md.
+# Largest difference from plain float32 on random frames, as a share of the largest value (docs/engines.md).
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
 # Compiling takes minutes of a busy machine: it happens only where somebody asks for it.
 _AUTO: tuple[EngineName, ...] = ("torch", "torch-folded", "openvino")
@@ -116,7 +116,7 @@ def time_passes(
 
 
 def largest_difference(found: Answers, expected: Answers) -> float:
-    """Over logits, embedding and maps: the largest difference as a share of the largest value; NaN stays NaN."""
+    """Over logits, embedding and maps: largest difference as a share of the largest value; NaN stays NaN."""
     shares = [
         np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-6) for a, b in zip(found, expected, strict=True)
     ]

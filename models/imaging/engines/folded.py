@@ -134,7 +134,7 @@ def _laid_out(value: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
-    """Within: `EngineRefused` after so many seconds, wherever the main thread is; elsewhere nothing can be promised."""
+    """Within: `EngineRefused` after so many seconds; only the main thread can be interrupted."""
     if threading.current_thread() is not threading.main_thread():
         raise EngineRefused("build_failed", "compiles in the main thread alone")
 

@@ -1,7 +1,7 @@
 """int8 through OpenVINO: quantised after training with given frames, and refused where the answers move.
 
-Not among the engines that a worker chooses from: the weights' scales come from the frames of the calibration, so
-that a version would no longer fix its own answers. For batch work on a machine whose owner has such frames.
+Not among the engines that a worker chooses from: the scales come from the frames of the calibration, which no
+version carries, so that it would no longer fix its own answers.
 Shape suffixes: N frames, H W frame, C channels, K labels.
 """
 
@@ -51,9 +51,10 @@ def build(
     Args:
         module: the detector, on the CPU.
         spec: its input contract, labels and calibration.
-        calibration_NHWC: frames that fix the scales, uint8 RGB of the spec's size; some hundreds of the kind to be read.
+        calibration_NHWC: frames that fix the scales: some hundreds of the kind to be read, uint8 RGB of the
+            spec's size.
         check_NHWC: other frames, on which both are compared.
-        check_labels_NK: their labels, 1, 0 or -1 for unknown; without them only probabilities are compared.
+        check_labels_NK: their labels, 1, 0 or -1 for unknown; without them only probabilities count.
         pass_frames: frames per forward pass.
 
     Raises:

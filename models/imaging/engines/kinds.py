@@ -1,6 +1,6 @@
 """Inference engines by name: what computes a forward pass, in which precision, and what all of them promise.
 
-Shape suffixes: B frames of a pass (fixed per engine), H W frame, C channels, K labels, D embedding, h w map grid.
+Shape suffixes: B frames of a pass, H W frame, C channels, K labels, D embedding, h w map grid.
 """
 
 from dataclasses import dataclass
@@ -65,8 +65,11 @@ class PassShape:
 
 
 class EngineRefused(Exception):
-    """An engine cannot be had here; `code` is `not_installed`, `no_compiler`, `not_on_this_device`, `too_slow_to_build`,
-    `build_failed`, `disagrees` or `less_accurate`."""
+    """An engine cannot be had here.
+
+    `code` is `not_installed`, `no_compiler`, `not_on_this_device`, `too_slow_to_build`, `build_failed`,
+    `disagrees` or `less_accurate`.
+    """
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(f"{code}: {message}" if message else code)

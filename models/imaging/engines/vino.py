@@ -1,4 +1,4 @@
-"""OpenVINO, where the extra is installed: the exported graph on its CPU runtime, in float32, bfloat16 or int8."""
+"""OpenVINO, where the extra is installed: the exported graph on its CPU runtime."""
 
 import sys
 from typing import Any
@@ -52,7 +52,7 @@ def compile_model(model: Any, kind: Kind) -> Any:
 
 
 def forbid_statistics() -> None:
-    """Have no usage statistics sent, which is the default of these packages: the module that would is not to be had.
+    """Have no usage statistics sent, which is these packages' default: what would send them is not to be had.
 
     They bring stubs for its absence. To be called before `openvino` or `nncf` is imported.
     """
