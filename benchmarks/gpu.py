@@ -1,11 +1,12 @@
-"""Frames a second of ResNet-50 at 224 px in bfloat16 on a CUDA device: resident, from memory, and from JPEG files.
+"""Frames/s of ResNet-50 at 224 px in bfloat16 on a CUDA device: resident, from memory, from JPEG files.
 
     python -m benchmarks.gpu --out benchmarks/results/gpu.json
 
-`resident` repeats the forward pass on frames that lie on the device: the limit. `memory` reads decoded frames
-through the predictor, copies and answers included. `files` decodes JPEGs from disk in processes and reads them
-as they come; `decode` is the decoding alone. The last over the smaller of `decode` and `memory` says how well
-the two overlap. Ends with status 2 where there is no CUDA device; `--device cpu` tries the script out.
+`resident` repeats the forward pass on frames that lie on the device: the limit. `memory` reads decoded
+frames through the predictor, copies and answers included. `files` decodes JPEGs from disk in processes and
+reads them as they come; `decode` is the decoding alone. The last over the smaller of `decode` and `memory`
+says how well the two overlap. Ends with status 2 where there is no CUDA device; `--device cpu` tries the
+script out.
 """
 
 import argparse

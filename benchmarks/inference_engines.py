@@ -2,10 +2,10 @@
 
     python -m benchmarks.inference_engines --out benchmarks/results/inference_engines.json
 
-ResNet-18 and ResNet-50 detectors with drawn weights at 224 px; the network decides the work, not what it has
-learnt. Every engine reads the same drawn frames in its passes and must agree with plain float32 before it is
-timed. `channels_first` is plain torch without the memory order that Enteron always uses. int8 is timed without
-its accuracy check, which needs a trained detector: its difference stands beside it.
+ResNet-18 and ResNet-50 detectors with drawn weights at 224 px; the network decides the work, not what it
+has learnt. Every engine reads the same drawn frames in its passes and must agree with plain float32 before
+it is timed. `channels_first` is plain torch without the memory order that Enteron always uses. int8 is
+timed without its accuracy check, which needs a trained detector: its difference stands beside it.
 """
 
 import os

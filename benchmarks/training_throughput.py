@@ -3,10 +3,11 @@
     python -m benchmarks.training_throughput --out benchmarks/results/training_throughput.json
 
 The loop's side is `models.training.train` with the lesion detector's task on an ingested data set of drawn
-frames, decoded to a file as in every training: batches, augmentation, precision, clipping, the clock, events, the
-evaluation of an epoch and the copy of its best weights. The bare side is what one would write by hand: the same
-batches from one tensor, the same augmentation, loss, optimiser and precision, and nothing else. Both start from
-the same weights and random numbers; their first losses must be equal before anything is timed.
+frames, decoded to a file as in every training: batches, augmentation, precision, clipping, the clock,
+events, the evaluation of an epoch and the copy of its best weights. The bare side is what one would write
+by hand: the same batches from one tensor, the same augmentation, loss, optimiser and precision, and nothing
+else. Both start from the same weights and random numbers; their first losses must be equal before anything
+is timed.
 """
 
 import os
