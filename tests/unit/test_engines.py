@@ -75,6 +75,8 @@ def arrays(found):
 @pytest.mark.parametrize("name", QUICK)
 def test_every_engine_answers_as_plain_torch(reader, detector, frames, expected, name):
     found = reader(name).predict(frames)
+    library = name.partition("-")[0]
+    assert reader(name).choice.engine.version == sys.modules[library].__version__
     assert (found.engine, found.dtype) == KINDS[name]
     assert largest_difference(arrays(found), expected) <= TOLERANCE[found.dtype]
     assert found.cam_BKhw.shape == expected.cam_BKhw.shape
@@ -159,6 +161,8 @@ def test_an_engine_that_cannot_be_had_leaves_plain_torch_and_its_code(detector, 
 def test_an_engine_that_disagrees_is_refused(detector, monkeypatch, wrong):
     class Liar:
         kind = KINDS["torch-folded-fp32"]
+
+        version = "none"
 
         def __init__(self, engine):
             self.engine = engine

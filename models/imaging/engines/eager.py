@@ -12,7 +12,7 @@ class Eager:
     """A module in evaluation mode; takes passes of any shape, and runs out of CUDA memory as torch does."""
 
     def __init__(self, module: nn.Module, kind: Kind, device: torch.device) -> None:
-        self.kind, self._device = kind, device
+        self.kind, self._device, self.version = kind, device, torch.__version__
         self._module = place(module.eval(), device)
 
     @torch.inference_mode()

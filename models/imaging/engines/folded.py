@@ -43,7 +43,7 @@ class Folded:
     """An exported graph on the CPU, in bfloat16 under autocast."""
 
     def __init__(self, graph: Callable[[torch.Tensor], Any], kind: Kind) -> None:
-        self.kind, self._graph = kind, graph
+        self.kind, self._graph, self.version = kind, graph, torch.__version__
 
     @torch.inference_mode()
     def __call__(self, frames_BHWC: Frames) -> Answers:
@@ -119,7 +119,7 @@ def fold_batch_norms(module: fx.GraphModule, dtype: torch.dtype) -> int:
 def _graph(module: nn.Module, kind: Kind, shape: PassShape, device: torch.device) -> fx.GraphModule:
     if device.type != "cpu":
         raise EngineRefused("not_on_this_device")
-    graph: fx.GraphModule = export(module, shape).module()  # type: ignore[assignment] # it is one
+    graph: fx.GraphModule = export(module, shape).module()
     fold_batch_norms(graph, _WEIGHT_DTYPES[kind.dtype])
     return graph
 

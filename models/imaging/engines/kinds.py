@@ -41,10 +41,18 @@ class Answers(NamedTuple):
 
 
 class Engine(Protocol):
-    """Reads passes of one fixed shape: equal frames give equal bits, wherever in the pass they stand."""
+    """Reads passes of one fixed shape: equal frames give equal bits, wherever in the pass they stand.
+
+    Attributes:
+        kind: what computes, in which precision.
+        version: of the library that does; another may give other bits.
+    """
 
     @property
     def kind(self) -> Kind: ...
+
+    @property
+    def version(self) -> str: ...
 
     def __call__(self, frames_BHWC: Frames) -> Answers:
         """Read uint8 RGB frames of exactly the shape that the engine was built for."""

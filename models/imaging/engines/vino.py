@@ -16,6 +16,7 @@ class OpenVino:
 
     def __init__(self, compiled: Any, kind: Kind) -> None:
         self.kind, self._request = kind, compiled.create_infer_request()
+        self.version = str(_import_openvino().__version__)
 
     def __call__(self, frames_BHWC: Frames) -> Answers:
         found = self._request.infer([np.ascontiguousarray(frames_BHWC)])
