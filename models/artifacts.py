@@ -114,7 +114,7 @@ class ModelSpec:
     dataset_fingerprint: str
     code_version: str
     seed: int
-    engine: Literal["torch"] = "torch"
+    engine: Literal["torch", "torch-folded", "torch-compiled", "openvino"] = "torch"
     dtype: Literal["float32", "bfloat16"] = "float32"
     schema_version: Literal[1] = 1
 

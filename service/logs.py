@@ -20,6 +20,8 @@ CODE = re.compile(r"[a-z0-9_.]{1,60}")
 WORDS = frozenset(
     {
         "code",
+        "dtype",
+        "engine",
         "exception",
         "kind",
         "level",

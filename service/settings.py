@@ -17,6 +17,20 @@ MIB = 1 << 20
 # Which database role each command connects as.
 Role = Literal["owner", "api", "worker", "dispatcher", "auditor"]
 
+# The names of `models.imaging.engines.kinds.KINDS`, which this package must not import.
+Engine = Literal[
+    "spec",
+    "auto",
+    "torch-fp32",
+    "torch-bf16",
+    "torch-folded-fp32",
+    "torch-folded-bf16",
+    "torch-compiled-fp32",
+    "torch-compiled-bf16",
+    "openvino-fp32",
+    "openvino-bf16",
+]
+
 
 class Limits(BaseSettings):
     """What is refused before it is parsed. Bytes unless the name says otherwise."""
@@ -63,6 +77,10 @@ class Settings(BaseSettings):
     worker_batch_size: int = Field(default=32, description="Jobs one claim may take, interactive queue.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run; auto takes CUDA where there is one."
+    )
+    engine: Engine = Field(
+        default="spec",
+        description="What reads frames: what the version's spec says, auto (the fastest here), or an engine.",
     )
     sandbox_network: Literal["required", "best-effort"] = Field(
         default="best-effort", description="Whether to refuse a decoder that could reach a network."

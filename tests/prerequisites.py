@@ -4,6 +4,7 @@ A test says `@pytest.mark.needs("chromium")`, or a fixture calls `require("data:
 other skip fails the run, so that no test disappears in silence.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -54,12 +55,14 @@ _PROBES: dict[str, Callable[[], bool]] = {
 
 
 def is_present(prerequisite: str) -> bool:
-    """Whether this machine has one of `_PROBES`, `data:<folder>` or `command:<program>`."""
+    """Whether this machine has one of `_PROBES`, `data:<folder>`, `command:<program>` or `module:<name>`."""
     kind, _, name = prerequisite.partition(":")
     if kind == "data" and name:
         return (data_root() / name).is_dir()
     if kind == "command" and name:
         return shutil.which(name) is not None
+    if kind == "module" and name:
+        return importlib.util.find_spec(name) is not None
     if prerequisite not in _PROBES:
         raise pytest.UsageError(f"unknown prerequisite {prerequisite!r}")
     return _PROBES[prerequisite]()

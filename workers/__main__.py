@@ -14,7 +14,11 @@ def main() -> int:
     arguments = _parse()
     settings = service_settings.load()
     runners = Runners(
-        lambda: RunnerProcess(warm=not arguments.cold, show_stderr=settings.log_level == "debug")
+        lambda: RunnerProcess(
+            warm=not arguments.cold,
+            show_stderr=settings.log_level == "debug",
+            compiled=settings.home.resolve() / "cache" / "compiled",
+        )
     )
     runners.start_ahead()
     try:

@@ -79,14 +79,16 @@ class Graces:
 class RunnerProcess:
     """One child. Must be started in a thread that lives on: the kernel ends it with that thread."""
 
-    def __init__(self, *, warm: bool = True, show_stderr: bool = False) -> None:
+    def __init__(self, *, warm: bool = True, show_stderr: bool = False, compiled: Path | None = None) -> None:
+        # What torch compiles and loads as native code lies in a folder of ours: its own default is guessable.
+        folders = {} if compiled is None else {"TORCHINDUCTOR_CACHE_DIR": str(compiled)}
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "workers.runner", str(os.getpid()), "warm" if warm else "cold"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Libraries write free text there: only a developer asks for it.
             stderr=None if show_stderr else subprocess.DEVNULL,
-            env=child_environment(os.environ, **THREADS),
+            env=child_environment(os.environ, **THREADS, **folders),
             start_new_session=True,
             bufsize=0,
         )

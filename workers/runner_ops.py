@@ -32,9 +32,15 @@ SYNTHESIS_REPORT_EVERY = 16
 
 
 def load(request: Request) -> Answer:
-    """Have the model ready; refuses a spec or weights of which nothing can be built."""
-    _load(request.header)
-    return {}, ()
+    """Have the model ready; refuses a spec or weights of which nothing can be built.
+
+    Answers with the engine that will read; `built` only if it was made for this request.
+    """
+    before = _predictor.cache_info().misses
+    choice = _load(request.header).choice
+    built = {"build_s": choice.build_s, "pass_s": dict(choice.pass_s), "refused": dict(choice.refused)}
+    fresh = _predictor.cache_info().misses > before
+    return {**choice.engine.kind._asdict(), "built": built if fresh else None}, ()
 
 
 def predict(request: Request) -> Answer:
@@ -72,7 +78,7 @@ def predict_dataset(request: Request) -> Answer:
             rows = _rows(predictor, dataset, ordinals)
             named = [{"item": str(names[ordinal])} | row for ordinal, row in zip(ordinals, rows, strict=True)]
             request.emit({"type": "rows", "start": start, "total": len(dataset), "rows": named})
-    return {"items": len(names)}, ()
+    return {"items": len(names), **predictor.choice.engine.kind._asdict()}, ()
 
 
 def train(request: Request) -> Answer:
@@ -180,21 +186,22 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 @lru_cache(maxsize=RESIDENT_MODELS)
-def _predictor(spec_json: str, weights: str, sha256: str, device: str) -> Predictor:
-    return load_predictor(ModelSpec.from_json(spec_json), Path(weights), sha256, device=device)
+def _predictor(spec_json: str, weights: str, sha256: str, device: str, engine: str) -> Predictor:
+    spec = ModelSpec.from_json(spec_json)
+    return load_predictor(spec, Path(weights), sha256, device=device, engine=engine)
 
 
 def _load(header: Header) -> Predictor:
     model = header["model"]
     device = devices.pick_device(model["device"])
-    return _predictor(model["spec"], model["weights"], model["sha256"], str(device))
+    return _predictor(model["spec"], model["weights"], model["sha256"], str(device), model["engine"])
 
 
 def _engine(predictor: Predictor, header: Header) -> Header:
     """Everything that the bits of an answer depend on, beside the version and the call."""
     device = devices.pick_device(header["model"]["device"])
-    spec = predictor.spec
-    return {"engine": spec.engine, "dtype": spec.dtype, **devices.described(device)}
+    engine = predictor.choice.engine
+    return {**devices.described(device), **engine.kind._asdict(), "build": engine.version}
 
 
 def _zip(found: Predictions, squares: Sequence[SquareMap]) -> Any:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import structlog
+
 from service.store.findings import Weights
 from workers.claimed import Claimed
 from workers.runner_client import RunnerError
 
 KEPT_FILES = 8
 HASH_MISMATCH = "hash_mismatch"
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class LocalModel:
     weights: Weights
     path: Path
     device: str
+    engine: str
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -42,6 +46,7 @@ class LocalModel:
             "weights": str(self.path),
             "sha256": self.weights.sha256,
             "device": self.device,
+            "engine": self.engine,
         }
 
 
@@ -51,14 +56,14 @@ def fetch(weights: Weights, job: Claimed) -> LocalModel:
     path = folder / f"{weights.sha256}.safetensors"
     if path.exists():
         os.utime(path)
-        return LocalModel(weights, path, job.settings.device)
+        return LocalModel(weights, path, job.settings.device, job.settings.engine)
     folder.mkdir(parents=True, exist_ok=True)
     # Two workers may share the folder: the name becomes visible only when the bytes are whole.
     partial = folder / f"{uuid4()}.partial"
     job.objects.fetch_to(weights.object_key, partial, expected_sha256=weights.sha256)
     partial.replace(path)
     _drop_least_used(folder)
-    return LocalModel(weights, path, job.settings.device)
+    return LocalModel(weights, path, job.settings.device, job.settings.engine)
 
 
 def load(weights: Weights, job: Claimed) -> LocalModel:
@@ -69,15 +74,27 @@ def load(weights: Weights, job: Claimed) -> LocalModel:
     """
     model = fetch(weights, job)
     try:
-        job.runner.call("load", {"model": model.header()})
+        answer, _ = job.runner.call("load", {"model": model.header()})
     except RunnerError as problem:
         if problem.code != HASH_MISMATCH:
             raise
         # What was right when it was fetched has suffered on this disk since; what is stored has not.
         model.path.unlink(missing_ok=True)
         model = fetch(weights, job)
-        job.runner.call("load", {"model": model.header()})
+        answer, _ = job.runner.call("load", {"model": model.header()})
+    _tell_engine(answer)
     return model
+
+
+def _tell_engine(answer: Mapping[str, Any]) -> None:
+    """Once per model and runner: what reads, and what was asked for or tried and cannot be had."""
+    if answer["built"] is None:
+        return
+    for engine, code in answer["built"]["refused"].items():
+        log.warning("engine_refused", engine=engine, code=code)
+    log.info(
+        "model_ready", engine=answer["engine"], dtype=answer["dtype"], build_s=answer["built"]["build_s"]
+    )
 
 
 def _drop_least_used(folder: Path) -> None:

@@ -55,10 +55,12 @@ def augment(
         Frames, float32 in 0..1, and the warped maps (None where none were given).
     """
     frames = frames_BCHW.float() / 255 if frames_BCHW.dtype == torch.uint8 else frames_BCHW.float()
-    warp_B23 = random_warp(len(frames), how, frames.device)
-    frames = jitter_colour(_warp(frames, warp_B23, "reflection"), how)
-    frames = add_noise(blur(frames, how.blur), how.noise).clamp(0, 1)
-    return frames, None if maps_BKHW is None else _warp(maps_BKHW.float(), warp_B23, "zeros")
+    # The training loop calls this under autocast, where the colours would be mixed in bfloat16: 8 bits.
+    with torch.autocast(frames.device.type, enabled=False):
+        warp_B23 = random_warp(len(frames), how, frames.device)
+        frames = jitter_colour(_warp(frames, warp_B23, "reflection"), how)
+        frames = add_noise(blur(frames, how.blur), how.noise).clamp(0, 1)
+        return frames, None if maps_BKHW is None else _warp(maps_BKHW.float(), warp_B23, "zeros")
 
 
 def random_warp(count: int, how: Augmentation, device: torch.device) -> torch.Tensor:

@@ -3,9 +3,8 @@
 Shape suffixes: B frames, H W frame, C channels, K labels, D embedding, h w map grid.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,15 @@ import torch
 from scipy.special import softmax
 
 from models.artifacts import ArtifactRefused, ModelSpec, build_module, load_weights
-from models.devices import autocast, place
-from models.imaging.detector import DetectorOutput
+from models.imaging.engines.choose import SPEC, choose
+from models.imaging.engines.kinds import Answers, EngineDtype, EngineName, Kind, PassShape
 from models.imaging.preprocess import KERNEL
 
 Float32 = npt.NDArray[np.float32]
 CHANNELS = 3  # what is decoded: RGB
 OFF = 1.0  # a threshold that turns its label off, whatever the probability
+# On a CPU more frames gain little, and a single one waits for the whole pass.
+_PASS_FRAMES = {"cpu": 4, "cuda": 64}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Predictions:
         cam_BKhw: class activation maps in logit units, float32.
         embedding_BD: pooled features, float32.
         operating_point: name of the thresholds used.
+        engine: what computed the forward pass, e.g. "torch"; see `models.imaging.engines.kinds`.
+        dtype: in which precision.
     """
 
     labels: tuple[str, ...]
@@ -43,16 +46,26 @@ class Predictions:
     cam_BKhw: Float32
     embedding_BD: Float32
     operating_point: str
+    engine: EngineName
+    dtype: EngineDtype
 
 
 class Predictor:
-    """A module and its spec on one device.
+    """A module and its spec on one device, read by one engine.
+
+    Every forward pass has the same shape, the last one filled up with black frames: so a frame gets the same
+    bits from the same version and engine, whatever it is read with.
 
     Args:
         module: what `models.artifacts.build_module` gives for `spec`.
-        spec: labels, input contract, calibration and thresholds; its `dtype` is the one of the forward pass.
+        spec: labels, input contract, calibration and thresholds, and the engine and precision of "spec".
         device: torch device.
-        batch_size: frames per forward pass; halved (for that call) whenever CUDA runs out of memory.
+        batch_size: frames per forward pass; halved (for that call) whenever CUDA runs out of memory. None
+            takes what suits the device.
+        engine: "spec", "auto" or one of `KINDS`; see `models.imaging.engines.choose`.
+
+    Attributes:
+        choice: the engine that was taken, and what was tried.
     """
 
     def __init__(
@@ -61,12 +74,15 @@ class Predictor:
         spec: ModelSpec,
         *,
         device: torch.device | str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
+        engine: str = SPEC,
     ) -> None:
         self.spec = spec
         self.device = torch.device(device)
-        self._batch_size = batch_size
-        self._module = place(module.eval(), self.device)
+        self._shape = PassShape(
+            batch_size or _PASS_FRAMES[self.device.type], spec.input.size_px, spec.input.channels
+        )
+        self.choice = choose(engine, Kind(spec.engine, spec.dtype), module, self._shape, self.device)
         calibration = [spec.calibration[name] for name in spec.label_names]
         self._slope_K = np.array([item.slope for item in calibration])
         self._intercept_K = np.array([item.intercept for item in calibration])
@@ -104,6 +120,8 @@ class Predictor:
             cam_BKhw=cam_BKhw,
             embedding_BD=embedding_BD,
             operating_point=point,
+            engine=self.choice.engine.kind.engine,
+            dtype=self.choice.engine.kind.dtype,
         )
 
     def _check(self, frames_BHWC: npt.NDArray[np.uint8], count: int) -> None:
@@ -119,30 +137,26 @@ class Predictor:
         probabilities_BK: Float32 = (0.5 * (1 + np.tanh(calibrated / 2))).astype(np.float32)
         return probabilities_BK
 
-    def _forward(
-        self, frames_BHWC: npt.NDArray[np.uint8], rows_B: npt.NDArray[np.int64]
-    ) -> tuple[Float32, Float32, Float32]:
-        outputs, start, batch_size = [], 0, self._batch_size
+    def _forward(self, frames_BHWC: npt.NDArray[np.uint8], rows_B: npt.NDArray[np.int64]) -> Answers:
+        parts, start, size = [], 0, self._shape.frames
         while start < len(rows_B):
             try:
-                outputs.append(self._forward_batch(frames_BHWC[rows_B[start : start + batch_size]]))
+                parts.append(self._pass(frames_BHWC[rows_B[start : start + size]], size))
             except torch.cuda.OutOfMemoryError:
-                if batch_size == 1:
+                if size == 1:
                     raise
                 torch.cuda.empty_cache()
-                batch_size //= 2
+                size //= 2
                 continue
-            start += batch_size
-        logits, embedding, cam = (torch.cat(parts).numpy() for parts in zip(*outputs, strict=True))
-        return logits, embedding, cam
+            start += size
+        return Answers(*(np.concatenate(answers) for answers in zip(*parts, strict=True)))
 
-    @torch.inference_mode()
-    def _forward_batch(self, frames_BHWC: npt.NDArray[np.uint8]) -> DetectorOutput:
-        # BHWC memory seen as BCHW is channels-last already: no copy before the device.
-        frames_BCHW = torch.from_numpy(np.ascontiguousarray(frames_BHWC)).to(self.device).permute(0, 3, 1, 2)
-        with autocast(self.device, self.spec.dtype):
-            output: DetectorOutput = self._module(frames_BCHW)
-        return DetectorOutput(*(tensor.cpu() for tensor in output))
+    def _pass(self, frames_BHWC: npt.NDArray[np.uint8], size: int) -> Answers:
+        count = len(frames_BHWC)
+        if count < size:
+            black = np.zeros((size - count, *frames_BHWC.shape[1:]), np.uint8)
+            frames_BHWC = np.concatenate([frames_BHWC, black])
+        return Answers(*(answer[:count] for answer in self.choice.engine(frames_BHWC)))
 
 
 def load_predictor(
@@ -151,8 +165,8 @@ def load_predictor(
     sha256: str,
     *,
     device: torch.device | str = "cpu",
-    batch_size: int = 32,
-    dtype: Literal["float32", "bfloat16"] | None = None,
+    batch_size: int | None = None,
+    engine: str = SPEC,
 ) -> Predictor:
     """Predictor from a registered version's files.
 
@@ -161,8 +175,8 @@ def load_predictor(
         weights: safetensors file.
         sha256: its registered hash in hex.
         device: torch device.
-        batch_size: frames per forward pass.
-        dtype: "float32" or "bfloat16" instead of the spec's, which then no longer promises equal bytes.
+        batch_size: frames per forward pass; None takes what suits the device.
+        engine: as `Predictor` takes it.
 
     Raises:
         ArtifactRefused: `input_contract`, or see `models.artifacts.load_weights` and `build_module`.
@@ -173,5 +187,4 @@ def load_predictor(
             f"It needs other input than this worker prepares: RGB frames, resized by {KERNEL}.",
         )
     module = build_module(spec, load_weights(weights, sha256))
-    used = spec if dtype is None else replace(spec, dtype=dtype)
-    return Predictor(module, used, device=device, batch_size=batch_size)
+    return Predictor(module, spec, device=device, batch_size=batch_size, engine=engine)

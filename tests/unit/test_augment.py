@@ -31,6 +31,16 @@ def test_bytes_become_fractions_of_one():
     torch.testing.assert_close(augment(frames, NONE)[0], frames / 255, atol=1e-5, rtol=0)
 
 
+def test_the_trainings_precision_does_not_reach_the_frames(frames):
+    torch.manual_seed(1)
+    expected, _ = augment(frames, Augmentation())
+    torch.manual_seed(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        changed, _ = augment(frames, Augmentation())
+    assert changed.dtype == torch.float32
+    torch.testing.assert_close(changed, expected, atol=0, rtol=0)
+
+
 def test_flips_and_quarter_turns_give_the_eight_symmetries(frames):
     one = frames[:1].expand(64, -1, -1, -1)
     changed, _ = augment(one, only(flip=True, quarter_turns=True))

@@ -19,8 +19,9 @@ def judged():
     scores = (rng.normal(size=(120, 2)) + (labels == 1)).astype(np.float32)
     probabilities = 1 / (1 + np.exp(-scores))
     nothing = np.zeros((120, 2, 1, 1), np.float32)
+    positive, embedding = probabilities >= 0.5, nothing[:, :, 0, 0]
     return labels, Predictions(
-        ("polyp", "blood"), scores, probabilities, probabilities >= 0.5, nothing, nothing[:, :, 0, 0], "-"
+        ("polyp", "blood"), scores, probabilities, positive, nothing, embedding, "-", "torch", "float32"
     )
 
 
