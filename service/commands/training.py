@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from service.client.resources import Job
 
 _METRICS_EVERY_S = 2.0
-_SHOWN = {"loss": "loss", "tune_mean_auc": "tune AUC"}  # of the live series; all are kept with the job
+_SHOWN = {
+    "loss": "loss",
+    "tune_mean_auc": "tune AUC",
+    "tune_balanced_accuracy": "balanced",
+}  # of the live series; all are kept with the job
 
 
 def train(
@@ -125,8 +129,19 @@ def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
     learnt = metrics.get("trained_on_it", False)
     frames = "frames, among them those it learnt from: this flatters," if learnt else "unseen frames"
     sentence = f"Measured on {metrics['frames']} {frames} of {metrics['groups']} groups"
+    sentence += _together(metrics.get("classes"))
     table = Table(columns, rows, right=frozenset(range(1, len(columns))))
     return [sentence, table, leaks_in_words(metrics.get("leaks"))]
+
+
+def _together(classes: Mapping[str, Any] | None) -> str:
+    """Of classes that exclude each other, how often the answer was right."""
+    if classes is None:
+        return ""
+    found = classes["metrics"]
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "mcc": "MCC"}
+    said = [f"{word} {area(found[name])} ({interval(found[name])})" for name, word in names.items()]
+    return f": {', '.join(said)}"
 
 
 def _measured_row(

@@ -123,8 +123,8 @@ def add(session: Session, principal: Principal, file: NewFile) -> NewFile:
 def refuse_unknown(file: Incoming, pointer: str) -> None:
     if file.media_type not in media.ACCEPTED:
         raise Unsupported(
-            f"The file at {pointer} is {media.describe(file.head)}."
-            " Taken are JPEG, PNG, TIFF, zip, safetensors."
+            f"The file at {pointer} is {media.describe(file.head)}. JPEG, PNG, TIFF, zip and "
+            "safetensors are taken."
         )
 
 

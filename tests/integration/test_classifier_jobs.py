@@ -1,4 +1,4 @@
-"""A classifier through the queue: from weights that were named, predicting, and no reader of lesions."""
+"""A classifier through the queue: trained from named weights, predicting, and no reader of lesions."""
 
 import io
 import zipfile

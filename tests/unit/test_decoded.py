@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from models.imaging.datasets import Box
-from models.imaging.decoded import COVERAGE_GRID, lesion_in_square, lesion_regions, read_coverage
+from models.imaging.decoded import (
+    COVERAGE_GRID,
+    Stopped,
+    decode_frames,
+    lesion_in_square,
+    lesion_regions,
+    read_coverage,
+)
 
 
 class Boxed:
@@ -74,3 +81,14 @@ def test_a_lesion_smaller_than_a_pixel_is_one_pixel():
 def test_without_a_drawn_lesion_there_is_no_place():
     assert lesion_in_square(Boxed(), 1, label="polyp", size_px=64) is None
     assert lesion_in_square(Boxed(), 0, label="bleeding", size_px=64) is None
+
+
+def test_the_room_for_all_frames_is_taken_before_the_first_is_decoded(tmp_path):
+    """Where there is none it is said here: a write to mapped memory would end the process."""
+    path = tmp_path / "frames.npy"
+    with pytest.raises(Stopped):
+        decode_frames(
+            None, np.arange(50), size_px=64, path=path, report=lambda event: None, should_stop=lambda: True
+        )
+    assert path.stat().st_size >= 50 * 64 * 64 * 3
+    assert path.stat().st_blocks * 512 >= path.stat().st_size

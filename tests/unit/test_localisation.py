@@ -29,7 +29,9 @@ class Boxed:
 def predictions(maps):
     maps = np.asarray(maps, np.float32)
     nothing = np.zeros((len(maps), 1), np.float32)
-    return Predictions(("polyp",), nothing, nothing, nothing > 0, maps[:, None], nothing, "balanced", "torch", "float32")
+    return Predictions(
+        ("polyp",), nothing, nothing, nothing > 0, maps[:, None], nothing, "balanced", "torch", "float32"
+    )
 
 
 def peaked(row, column):
