@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.machine import environment, finished
 from service.client.client import Enteron
-from service.commands.demo import BACKBONE, MODEL, PARAMS, TRAIN_FRAMES, TRAIN_SEED
+from service.commands.demo import BACKBONE, PARAMS, RECIPE, TRAIN_FRAMES, TRAIN_SEED
 from service.launcher import running
 from service.settings import Settings
 
@@ -38,7 +38,7 @@ def drawn_dataset(client: Enteron, *, domain: str, seed: int, frames: int) -> st
 def measure(client: Enteron, learnt: str, unseen: str, params: dict[str, Any]) -> dict[str, Any]:
     """Train once; AUC and pointing per label on the unseen frames."""
     started = time.perf_counter()
-    trained = finished(client, client.train(MODEL, learnt, backbone=BACKBONE, params=params))
+    trained = finished(client, client.train(RECIPE, learnt, backbone=BACKBONE, params=params))
     train_s = time.perf_counter() - started
     result = finished(client, client.evaluate(trained["model"], trained["version"], unseen))
     labels = result["metrics"]["labels"]

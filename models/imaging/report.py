@@ -330,7 +330,7 @@ def _maps(name: str, entry: Metrics) -> Html:
     pointing = measured.get("pointing") or entry.get("pointing")
     places = {
         "peak in the lesion": (pointing, random_weights.get("pointing")),
-        "overlap with it (IoU)": (measured.get("iou"), random_weights.get("iou")),
+        "overlap with it (IoU)": (measured.get("overlap"), random_weights.get("overlap")),
     }
     found = {said: pair for said, pair in places.items() if _rate(pair[0]) is not None}
     if not found:

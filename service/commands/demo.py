@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from service.client.client import Enteron
     from service.client.resources import Job, ModelVersion
 
-MODEL = "lesion-detector"
+RECIPE = "lesion-detector"
+MODEL = "demo-detector"  # beside the shipped detector, which goes on reading what names no model
 # Measured on 600 unseen frames: AUC 0.96 to 1.00 per label, peak of the map in the lesion in 95 % and more.
 BACKBONE = "resnet10"
 PARAMS: Mapping[str, Any] = {
@@ -128,7 +129,9 @@ def make_champion(client: "Enteron", steps: Steps) -> "ModelVersion":
     )
     trained = steps.result(
         "Training",
-        lambda: client.train(MODEL, dataset["dataset_id"], backbone=BACKBONE, params=PARAMS),
+        lambda: client.train(
+            RECIPE, dataset["dataset_id"], backbone=BACKBONE, params=PARAMS, model_name=MODEL
+        ),
     )
     return client.model_version(trained["model"], trained["version"])
 

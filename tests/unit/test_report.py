@@ -56,8 +56,8 @@ CURVES = {
 }
 MAP = {
     "pointing": {"hits": 9, "n": 15, "rate": 0.6, "lesion_share": 0.05},
-    "iou": {"value": 0.3, "low": 0.2, "high": 0.4},
-    "random_weights": {"pointing": {"rate": 0.07}, "iou": {"value": 0.04}},
+    "overlap": {"value": 0.3, "low": 0.2, "high": 0.4},
+    "random_weights": {"pointing": {"rate": 0.07}, "overlap": {"value": 0.04}},
 }
 
 
