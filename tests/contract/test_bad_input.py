@@ -192,6 +192,22 @@ CASES = [
     posted("unknown frames", "/analyses", {"file_ids": [NOBODY]}, 422, "unknown_file", "/file_ids/0"),
     posted("frames and more", "/analyses", {"file_ids": [NOBODY], "x": 1}, 422, "invalid_input", "/x"),
     posted(
+        "folds of one",
+        "/trainings",
+        {"recipe": "r", "dataset_id": NOBODY, "compare": {"folds": 1}},
+        422,
+        "invalid_input",
+        "/compare/folds",
+    ),
+    posted(
+        "unknown order",
+        "/trainings",
+        {"recipe": "r", "dataset_id": NOBODY, "compare": {"order": "random"}},
+        422,
+        "invalid_input",
+        "/compare/order",
+    ),
+    posted(
         "unknown dataset",
         "/trainings",
         {"recipe": "r", "dataset_id": NOBODY},

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from models.synthetic.frames import draw_frame
 from service.client.client import Enteron
-from service.client.errors import JobFailed
+from service.client.errors import JobFailed, Refused
 from service.domain.ids import DEFAULT_TENANT_ID
 from service.embedded import Embedded
 from service.launcher import Machine, running
@@ -300,6 +300,25 @@ def test_hostile_images_never_end_a_worker(client: Enteron, data_dir, tmp_path: 
     assert analysis["counts"]["frames"] == len(hostile)
     assert all(frame.get("error") or len(frame["findings"]) == len(LABELS) for frame in read_frames)
     assert {worker["id"] for worker in client.workers()} == before
+
+
+def test_arms_are_compared_over_several_datasets(client: Enteron, dataset: dict) -> None:
+    drawn = client.wait(client.synthesize(seed=6, frames=24, size_px=96))
+    more = client.wait(client.add_dataset("more", [drawn["result"]["file_id"]], format="synthetic"))
+    both = dataset["id"], more["result"]["dataset_id"]
+    versions = client.models()
+    job = client.wait(client.train("lesion-detector", *both, params=NAMED, compare={"folds": 2, "seeds": 1}))
+    comparison = job["result"]["comparison"]
+    assert (job["kind"], len(comparison["runs"])) == ("comparison", 6)
+    assert sum(fold["frames"] for fold in comparison["folds"]) == 96 + 24
+    assert set(comparison["summary"]) == {"triplet", "cross-entropy", "frozen"}
+    assert len(client.models()) == len(versions)
+    with pytest.raises(Refused) as refused:
+        client.train("lesion-detector", both[0], both[0])
+    assert refused.value.code == "repeated_dataset"
+    with pytest.raises(JobFailed) as failed:
+        client.wait(client.train("image-classifier", both[0], compare={"folds": 2}))
+    assert failed.value.code == "not_comparable"
 
 
 @pytest.mark.needs("data:wce")

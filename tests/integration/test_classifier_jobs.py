@@ -126,10 +126,11 @@ def submit_training(site: Site, dataset_id: UUID, initial_weights: str) -> UUID:
             session,
             site.bench.person,
             recipe="image-classifier",
-            dataset_id=dataset_id,
+            dataset_ids=[dataset_id],
             backbone="resnet10",
             params=PARAMS | {"initial_weights": initial_weights},
             model_name=None,
+            comparison=None,
             max_queued=10,
         ).id
 

@@ -57,6 +57,17 @@ def test_decisions_follow_the_operating_point(detector, frames):
         predictor.predict(frames, operating_point="unknown")
 
 
+def test_a_threshold_of_one_turns_a_label_off(detector, frames):
+    sure = dataclasses.replace(
+        SPEC,
+        calibration={"polyp": Calibration(1.0, 1e4), "bleeding": Calibration(1.0, 1e4)},
+        operating_points={"balanced": {"polyp": 1.0, "bleeding": 0.99}},
+    )
+    answer = Predictor(detector, sure).predict(frames)
+    assert (answer.probabilities_BK == 1).all()
+    assert answer.positive_BK.tolist() == [[False, True]] * len(frames)
+
+
 def test_bf16_stays_near_float32(detector, frames):
     full = Predictor(detector, SPEC).predict(frames)
     half = Predictor(detector, dataclasses.replace(SPEC, dtype="bfloat16")).predict(frames)
