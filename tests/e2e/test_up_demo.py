@@ -229,6 +229,18 @@ def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
     assert [job["id"] for job in up.run("job", "list")[1]] == [job["id"] for job in jobs]
 
 
+def test_the_shipped_detector_is_in_use_and_registered_once_however_often_it_starts(up: Up) -> None:
+    (shipped,) = [model for model in up.get("model", "list") if model["name"] == "lesion-detector"]
+    assert [version["version"] for version in shipped["versions"]] == [1]
+    assert shipped["aliases"] == {"champion": 1}
+    assert {label["name"]: label["evidence"] for label in shipped["versions"][0]["labels"]} == {
+        "bleeding": "real",
+        "polyp": "synthetic",
+        "inflammatory": "synthetic",
+        "content": "synthetic",
+    }
+
+
 def test_ctrl_c_ends_all_and_the_next_start_takes_another_port_if_it_must(up: Up) -> None:
     port = int(saved_access(up.home)["url"].rpartition(":")[2])
     assert up.end(signal.SIGINT) == 0
