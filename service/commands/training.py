@@ -37,14 +37,23 @@ def train(
     """Train a model; the result is a new version, not yet in use."""
     terminal = Terminal(json=json_)
     with connect() as client:
+        params = _with_uploads(client, options(param))
         job = client.train(
-            recipe, resolve(client, dataset), backbone=backbone, params=options(param), model_name=name
+            recipe, resolve(client, dataset), backbone=backbone, params=params, model_name=name
         )
         terminal.say(f"Job {job['id']}; it goes on without this command: `enteron job watch {job['id']}`")
         result = watch_training(client, terminal, job)["result"] or {}
     made = f"{result['model']}:{result['version']}"
     use = f"Put it into use: enteron model promote {made} --reason '...'"
     terminal.result(result, f"Trained {made}", *measured(result["metrics"]), use)
+
+
+def _with_uploads(client: "Enteron", params: dict[str, Any]) -> dict[str, Any]:
+    """Weights to start from may be named as a file of this machine, which is uploaded."""
+    named = str(params.get("initial_weights", ""))
+    if not named.endswith(".safetensors"):
+        return params
+    return params | {"initial_weights": client.upload(named)["id"]}
 
 
 def watch_training(client: "Enteron", terminal: Terminal, job: "Job") -> "Job":
