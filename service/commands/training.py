@@ -59,11 +59,12 @@ def train(
     if out is not None and not out.parent.is_dir():  # hours later it would be too late to say so
         raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     with connect() as client:
+        params = _with_uploads(client, options(param))
         job = client.train(
             recipe,
             *(resolve(client, dataset) for dataset in datasets),
             backbone=backbone,
-            params=options(param),
+            params=params,
             model_name=name,
             compare=how,
         )
@@ -81,6 +82,14 @@ def _compare(client: "Enteron", terminal: Terminal, job: "Job", out: Path | None
     if out is not None:
         out.write_text(json.dumps(comparison, indent=1) + "\n")
     terminal.result(comparison, *compared(comparison))
+
+
+def _with_uploads(client: "Enteron", params: dict[str, Any]) -> dict[str, Any]:
+    """Weights to start from may be named as a file of this machine, which is uploaded."""
+    named = str(params.get("initial_weights", ""))
+    if not named.endswith(".safetensors"):
+        return params
+    return params | {"initial_weights": client.upload(named)["id"]}
 
 
 def watch_training(client: "Enteron", terminal: Terminal, job: "Job") -> "Job":

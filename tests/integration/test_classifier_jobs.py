@@ -44,7 +44,9 @@ PARAMS = {
 def site(committed_db: Database, tmp_path: Path) -> Iterator[Site]:
     with prediction_site(committed_db, tmp_path) as site:
         site.version = register_classifier(site, tmp_path)
+        site.slot.heart.start()  # a training may last longer than a lease
         yield site
+        site.slot.heart.stop()
 
 
 def register_classifier(site: Site, folder: Path) -> versions.Registered:

@@ -312,3 +312,24 @@ def test_a_replay_that_differs_is_1_and_still_prints_its_result(
     code, out, _ = run("replay", "a1")
     assert code == expected
     assert ("yes, to the last bit" in out) is within
+
+
+class Uploads:
+    """A client that takes files."""
+
+    def upload(self, path: str) -> dict[str, str]:
+        return {"id": f"the id of {path}"}
+
+
+@pytest.mark.parametrize(
+    ("named", "sent"),
+    [
+        ("public.safetensors", "the id of public.safetensors"),
+        ("image-classifier:2", "image-classifier:2"),
+        ("0192f0c0-0000-7000-8000-000000000000", "0192f0c0-0000-7000-8000-000000000000"),
+    ],
+)
+def test_weights_to_start_from_are_uploaded_where_they_are_a_local_file(named: str, sent: str) -> None:
+    params = {"epochs": 3, "initial_weights": named}
+    assert training._with_uploads(Uploads(), params) == {"epochs": 3, "initial_weights": sent}  # type: ignore[arg-type]
+    assert training._with_uploads(Uploads(), {"epochs": 3}) == {"epochs": 3}  # type: ignore[arg-type]
