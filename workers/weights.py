@@ -15,6 +15,8 @@ from workers.runner_client import RunnerError
 
 KEPT_FILES = 8
 HASH_MISMATCH = "hash_mismatch"
+# An engine that is being built says nothing; compiling alone may take three minutes.
+BUILD_STALL_S = 400.0
 log = structlog.get_logger()
 
 
@@ -74,16 +76,21 @@ def load(weights: Weights, job: Claimed) -> LocalModel:
     """
     model = fetch(weights, job)
     try:
-        answer, _ = job.runner.call("load", {"model": model.header()})
+        answer = _built(model, job)
     except RunnerError as problem:
         if problem.code != HASH_MISMATCH:
             raise
         # What was right when it was fetched has suffered on this disk since; what is stored has not.
         model.path.unlink(missing_ok=True)
         model = fetch(weights, job)
-        answer, _ = job.runner.call("load", {"model": model.header()})
+        answer = _built(model, job)
     _tell_engine(answer)
     return model
+
+
+def _built(model: LocalModel, job: Claimed) -> Mapping[str, Any]:
+    answer, _ = job.runner.call("load", {"model": model.header()}, stall_s=BUILD_STALL_S)
+    return answer
 
 
 def _tell_engine(answer: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_the_log_says_what_reads_and_what_cannot_be_had(tmp_path):
     }
     job = SimpleNamespace(
         settings=SimpleNamespace(home=tmp_path, device="cpu", engine="openvino-bf16"),
-        runner=SimpleNamespace(call=lambda _op, header: (asked.append(header) or answer, [])),
+        runner=SimpleNamespace(call=lambda _op, header, **_: (asked.append(header) or answer, [])),
     )
     stored = Weights(UUID(int=1), "lesion-detector", 1, {}, "key", "0" * 64)
     cache = tmp_path / "cache" / "weights"
