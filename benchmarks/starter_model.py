@@ -24,7 +24,7 @@ from benchmarks.machine import environment
 from models.artifacts import drawn_twin, save_weights
 from models.imaging import cam
 from models.imaging.archive import FolderMembers, ZipMembers
-from models.imaging.calibration import DEFAULT_OPERATING_POINT, calibrated
+from models.imaging.calibration import DEFAULT_OPERATING_POINT, OFF, calibrated
 from models.imaging.decode import decode_frame
 from models.imaging.evaluation import colour_baseline, measure
 from models.imaging.evidence import one_kind
@@ -35,7 +35,7 @@ from models.imaging.lesion_spec import calibrate, with_evidence
 from models.imaging.lesion_training import Fitted, fit
 from models.imaging.localisation import measure_maps
 from models.imaging.mixture import FramesMixture, open_frames
-from models.imaging.predictor import OFF, Predictions, Predictor
+from models.imaging.predictor import Predictions, Predictor
 from models.imaging.prepare import FrameTable, decode, divide, drawn_lesions, prepared, read_table
 from models.imaging.preprocess import fit_square
 from models.schema import decode as decode_json

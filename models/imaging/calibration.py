@@ -13,6 +13,7 @@ import numpy.typing as npt
 from models.artifacts import Calibration
 
 Float = npt.NDArray[np.floating]
+OFF = 1.0  # a threshold that turns its label off, whatever the probability
 _SENSITIVE = 0.90
 _SPECIFIC = 0.90
 Method = Literal["platt", "temperature"]
@@ -84,6 +85,15 @@ def choose_thresholds(labels_N: npt.NDArray[np.integer], probabilities_N: Float)
         "sensitive": min(best["sensitive"], balanced),
         "specific": max(best["specific"], balanced),
     }
+
+
+def decide(probabilities: Float, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """What counts as found: a probability from its threshold on, unless the threshold turns the label off.
+
+    Compared in float32, as both are stored.
+    """
+    limits = np.asarray(thresholds, np.float32)
+    return np.asarray((probabilities.astype(np.float32) >= limits) & (limits < OFF))
 
 
 def _newton(design: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> list[float]:

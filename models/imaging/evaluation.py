@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from models.curves import curves
 from models.decisions import decision_metrics, mean_decision_metrics
+from models.imaging.calibration import decide
 from models.imaging.colour_baseline import ColourBaseline, colour_histogram
 from models.imaging.predictor import Predictions
 from models.metrics import brier_score, expected_calibration_error, ranking_metrics
@@ -99,7 +100,7 @@ def _measure_point(
     seed: int,
 ) -> JsonObject:
     limits_K = np.array([limits[name] for name in predictions.labels])
-    said_NK = predictions.probabilities_BK >= limits_K.astype(np.float32)
+    said_NK = decide(predictions.probabilities_BK, limits_K)
     found: JsonObject = encode(mean_decision_metrics(labels_NK, said_NK, groups_N, seed=seed))
     return found
 
@@ -123,7 +124,7 @@ def _measure_label(
     not_measured = sorted(name for name, value in measured.items() if value is None)
     points = {
         point: {"threshold": limit}
-        | encode(decision_metrics(labels_N, probabilities_N >= limit, groups_N, seed=seed))
+        | encode(decision_metrics(labels_N, decide(probabilities_N, limit), groups_N, seed=seed))
         for point, limit in thresholds.items()
     }
     return measured | {

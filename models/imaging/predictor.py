@@ -12,13 +12,13 @@ import torch
 from scipy.special import softmax
 
 from models.artifacts import ArtifactRefused, ModelSpec, build_module, load_weights
+from models.imaging.calibration import decide
 from models.imaging.engines.choose import SPEC, choose
 from models.imaging.engines.kinds import Answers, EngineDtype, EngineName, Kind, PassShape
 from models.imaging.preprocess import KERNEL
 
 Float32 = npt.NDArray[np.float32]
 CHANNELS = 3  # what is decoded: RGB
-OFF = 1.0  # a threshold that turns its label off, whatever the probability
 # On a CPU more frames gain little, and a single one waits for the whole pass.
 _PASS_FRAMES = {"cpu": 4, "cuda": 64}
 
@@ -116,7 +116,7 @@ class Predictor:
             labels=self.spec.label_names,
             scores_BK=logits_BK,
             probabilities_BK=probabilities_BK,
-            positive_BK=(probabilities_BK >= limits_K.astype(np.float32)) & (limits_K < OFF),
+            positive_BK=decide(probabilities_BK, limits_K),
             cam_BKhw=cam_BKhw,
             embedding_BD=embedding_BD,
             operating_point=point,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.artifacts import ModelSpec
-from models.imaging.predictor import OFF, load_predictor
+from models.imaging.calibration import OFF
+from models.imaging.predictor import load_predictor
 from models.synthetic.frames import draw_frames
 from service.domain.registry import check_spec
 from service.shipped import FOLDER
