@@ -5,9 +5,9 @@ After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019).
 
 from models.artifacts import ModelSpec
 from models.imaging.html import Html, element, join
-from models.imaging.report import Passport, identity, mark, purpose
+from models.imaging.report import Passport, identity, mark, purpose, threshold
 from models.imaging.report_page import facts, page, section, table, tree
-from models.imaging.report_words import EVIDENCE, listed, percent
+from models.imaging.report_words import EVIDENCE, listed
 
 
 def render_card(spec: ModelSpec, passport: Passport) -> str:
@@ -49,7 +49,7 @@ def _labels(spec: ModelSpec) -> Html:
 def _thresholds(spec: ModelSpec) -> Html:
     points = list(spec.operating_points)
     rows = [
-        [label, *(percent(spec.operating_points[point][label]) for point in points)]
+        [label, *(threshold(spec.operating_points[point][label]) for point in points)]
         for label in spec.label_names
     ]
     return section(

@@ -10,6 +10,7 @@ from typing import Any
 
 from models.artifacts import Label, ModelSpec
 from models.imaging import plots
+from models.imaging.calibration import OFF
 from models.imaging.html import Child, Html, element, join
 from models.imaging.plots import Dot
 from models.imaging.report_judgement import answer
@@ -313,7 +314,7 @@ def _operating_points(entry: Metrics) -> Html:
         return element("p", f"Operating points: {NOT_MEASURED}.", class_="quiet")
     columns = ("operating point", "threshold", *(MEASURES[name] for name in _DECISIONS))
     rows = [
-        [point, percent(values["threshold"]), *(share(values.get(name)) for name in _DECISIONS)]
+        [point, threshold(values["threshold"]), *(share(values.get(name)) for name in _DECISIONS)]
         for point, values in points.items()
     ]
     return join(
@@ -321,6 +322,11 @@ def _operating_points(entry: Metrics) -> Html:
         table(columns, rows, numbers=frozenset(range(1, len(columns)))),
         element("p", "In parentheses: 95 % interval over groups.", class_="quiet small"),
     )
+
+
+def threshold(value: float) -> str:
+    """A threshold for people; one that turns its label off says so."""
+    return "off" if value >= OFF else percent(value)
 
 
 def _maps(name: str, entry: Metrics) -> Html:

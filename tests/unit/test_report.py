@@ -11,7 +11,7 @@ import pytest
 from models.imaging import tokens
 from models.imaging.card import render_card
 from models.imaging.html import Html, element
-from models.imaging.report import Passport, render_report
+from models.imaging.report import Passport, render_report, threshold
 from models.imaging.report_judgement import answer, judge
 from models.imaging.report_words import area, percent, share
 from tests.readers import LABELS, reader_spec
@@ -278,3 +278,8 @@ def test_the_tokens_are_those_of_the_page():
 def test_metrics_survive_json():
     found = json.loads(json.dumps(metrics(polyp=label_metrics(curves=CURVES, map=MAP))))
     assert "polyp" in render_report(reader_spec(), found, PASSPORT)
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.0, "off"), (0.5, "50")])
+def test_a_label_that_is_off_says_so(value, said):
+    assert threshold(value).startswith(said)
