@@ -324,7 +324,7 @@ def _operating_points(entry: Metrics) -> Html:
     )
 
 
-def threshold(value: float) -> str:
+def threshold(value: float) -> str | None:
     """A threshold for people; one that turns its label off says so."""
     return "off" if value >= OFF else percent(value)
 

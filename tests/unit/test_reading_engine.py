@@ -33,7 +33,8 @@ def test_an_answer_names_what_read_it(model):
     header, _ = ask(
         runner_ops.predict, {"model": model, "sizes_px": [[64, 64]]}, np.zeros(64 * 64 * 3, np.uint8)
     )
-    assert (header["engine"], header["dtype"]) == ("torch-folded", "bfloat16")
+    read_by = header["engine"]
+    assert (read_by["engine"], read_by["dtype"], read_by["device"]) == ("torch-folded", "bfloat16", "cpu")
 
 
 def test_loading_tells_once_what_was_built(model):
