@@ -109,12 +109,14 @@ def _task(
     frames: PreparedFrames, settings: LesionDetectorParams, detector: LesionDetector, device: torch.device
 ) -> LesionTask:
     train_N = frames.on("train")
+    labels_NK, tune_N = frames.labels_NK.copy(), frames.on("tune")
+    labels_NK[tune_N], _ = one_kind(labels_NK[tune_N], frames.synthetic_N[tune_N])
     return LesionTask(
         detector,
         frames.pixels_NHWC,
-        frames.labels_NK,
+        labels_NK,
         train_N=train_N,
-        tune_N=frames.on("tune"),
+        tune_N=tune_N,
         coverage=frames.coverage,
         settings=TaskSettings(
             batch_size=settings.batch_size,
