@@ -123,7 +123,6 @@ class Trainer:
         self.pixels_NHWC = decode(
             dataset, size_px=settings.size_px, work_dir=work, report=nothing, should_stop=lambda: False
         )
-        self.fingerprint = dataset.fingerprint()
 
     def fit(self, fold: int, seed: int) -> Fitted:
         settings = replace(self.settings, seed=seed)
@@ -137,7 +136,7 @@ class Trainer:
         )
         division = divide(self.table, sides_N, seed=seed)
         frames = prepared(division, self.pixels_NHWC, drawn_lesions(self.dataset, division))
-        fitted = fit(frames, settings, self.work, dataset_fingerprint=self.fingerprint)
+        fitted = fit(frames, settings, self.work, dataset=self.dataset)
         assert isinstance(fitted, Fitted)
         return fitted
 

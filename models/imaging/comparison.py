@@ -196,7 +196,7 @@ def _run(
         frames,
         settings,
         work_dir,
-        dataset_fingerprint=plan.fingerprint,
+        dataset=plan.dataset,
         initial_weights=plan.initial_weights,
         report=report,
         should_stop=should_stop,

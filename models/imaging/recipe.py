@@ -85,7 +85,7 @@ def run(
             frames,
             settings,
             work_dir,
-            dataset_fingerprint=dataset.fingerprint(),
+            dataset=dataset,
             initial_weights=initial_weights,
             resume_from=resume_from,
             report=report,
@@ -152,11 +152,11 @@ def evaluate(
         leaks = leaks_of_evaluation(
             training_index, dataset, spec, pixels_NHWC=pixels_NHWC, labels_NK=labels_NK
         )
-        fingerprint = dataset.fingerprint()
+        fingerprint, contents = dataset.fingerprint(), dataset.contents()
     return metrics | {
         "leaks": leaks,
         "dataset_fingerprint": fingerprint,
-        "trained_on_it": fingerprint == spec.dataset_fingerprint,
+        "trained_on_it": spec.learnt_from(fingerprint, contents),
         "colour_baseline": None,
     }
 
