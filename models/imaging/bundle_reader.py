@@ -43,6 +43,12 @@ class OnnxDetector(torch.nn.Module):
         return torch.from_numpy(probabilities_BK).to(frames_BCSS.device)
 
 
+def is_positive(probability: float, threshold: float) -> bool:
+    """As in the service: compared in float32, and a threshold of 1 turns its label off."""
+    limit = np.float32(threshold)
+    return bool(limit < 1 and np.float32(probability) >= limit)
+
+
 def write_findings(
     network: torch.nn.Module, frames: Iterable[Mapping[str, Any]], spec_path: str, target: str
 ) -> None:
@@ -53,7 +59,7 @@ def write_findings(
     findings = []
     for frame in frames:
         probabilities = dict(zip(names, network(frame["image"][None])[0].tolist(), strict=True))
-        positive = {name: value >= thresholds[name] for name, value in probabilities.items()}
+        positive = {name: is_positive(value, thresholds[name]) for name, value in probabilities.items()}
         findings.append({"name": frame["name"], "probabilities": probabilities, "positive": positive})
     written = {"notice": "Research use. Not for diagnosis.", "frames": findings}
     Path(target).write_text(json.dumps(written, indent=1))
