@@ -128,6 +128,8 @@ def evaluate(
 ) -> None:
     """Measure a version on any dataset."""
     terminal = Terminal(json=json_)
+    if report is not None and not report.parent.is_dir():  # once it is measured it would be late to say so
+        raise typer.BadParameter(f"there is no folder {report.parent}", param_hint="--report")
     with connect() as client:
         found = _version(client, version)
         job = client.evaluate(found["name"], found["version"], resolve(client, dataset))

@@ -133,14 +133,25 @@ def measured(metrics: Mapping[str, Any]) -> list[Table | str]:
         "95 % interval",
         "colour alone",
         "sens. at 90 % spec.",
-        "peak in lesion",
+        "peak in lesion (random weights)",
+        "overlap, IoU (random weights)",
     )
-    learnt = metrics.get("trained_on_it", False)
-    frames = "frames, among them those it learnt from: this flatters," if learnt else "unseen frames"
-    sentence = f"Measured on {metrics['frames']} {frames} of {metrics['groups']} groups"
-    sentence += _together(metrics.get("classes"))
+    sentence = _on(metrics) + _together(metrics.get("classes"))
     table = Table(columns, rows, right=frozenset(range(1, len(columns))))
     return [sentence, table, leaks_in_words(metrics.get("leaks"))]
+
+
+def _on(metrics: Mapping[str, Any]) -> str:
+    """On what it was measured, and of which weights."""
+    of = f"of {metrics['groups']} groups"
+    if metrics.get("cross_validated"):
+        return (
+            f"Measured on {metrics['frames']} frames {of}, of networks that had not learnt from them, while "
+            "the weights of this version have"
+        )
+    learnt = metrics.get("trained_on_it", False)
+    frames = "frames, among them those it learnt from: this flatters," if learnt else "unseen frames"
+    return f"Measured on {metrics['frames']} {frames} {of}"
 
 
 def _together(classes: Mapping[str, Any] | None) -> str:
@@ -156,8 +167,10 @@ def _together(classes: Mapping[str, Any] | None) -> str:
 def _measured_row(
     label: str, entry: Mapping[str, Any], baseline: Mapping[str, Any] | None
 ) -> tuple[str, ...]:
-    pointing = entry.get("pointing")
+    maps = entry.get("map") or {}
+    pointing, overlap = entry.get("pointing"), maps.get("overlap")
     hits = f"{percent(pointing['rate'])} of {pointing['n']}" if pointing else percent(None)
+    chance = maps.get("random_weights") or {}
     return (
         label,
         f"{entry['positives']} of {entry['known']}",
@@ -165,8 +178,13 @@ def _measured_row(
         interval(entry.get("auc")),
         area(baseline),
         percent((entry.get("sensitivity_at_90_specificity") or {}).get("value")),
-        hits,
+        hits + _beside((chance.get("pointing") or {}).get("rate")),
+        percent((overlap or {}).get("value")) + _beside((chance.get("overlap") or {}).get("value")),
     )
+
+
+def _beside(by_random_weights: float | None) -> str:
+    return "" if by_random_weights is None else f" ({percent(by_random_weights)})"
 
 
 def area(estimate: Mapping[str, Any] | None) -> str:

@@ -269,9 +269,34 @@ def test_what_was_measured_stands_beside_what_colour_alone_reaches() -> None:
     assert leaks == "Leak check: not made."
     assert sentence == "Measured on 40 unseen frames of 5 groups"
     assert isinstance(table, Table)
-    assert table.rows[0] == ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %", "90 % of 10")
+    seen = ("polyp", "10 of 40", "0.96", "0.90 to 0.99", "0.61", "80 %")
+    assert table.rows[0] == (*seen, "90 % of 10", "not measured")
     assert set(table.rows[1][2:]) == {"not measured"}
     assert "this flatters" in str(training.measured(metrics | {"trained_on_it": True})[0])
+    maps = {
+        "overlap": {"value": 0.3, "low": 0.2, "high": 0.4},
+        "random_weights": {"pointing": {"rate": 0.07}, "overlap": {"value": 0.04}},
+    }
+    _, with_maps, _ = training.measured(metrics | {"labels": {"polyp": {**entry, "map": maps}}})
+    assert isinstance(with_maps, Table)
+    assert with_maps.rows == [(*seen, "90 % of 10 (7 %)", "30 % (4 %)")]
+
+
+def test_networks_of_a_cross_validation_are_not_the_weights_that_were_kept() -> None:
+    metrics = {"frames": 40, "groups": 5, "labels": {"polyp": {"positives": 1, "known": 2}}}
+    sentence = str(training.measured(metrics | {"cross_validated": True})[0])
+    assert "unseen frames" not in sentence
+    assert "networks that had not learnt from them, while the weights of this version have" in sentence
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    run: Run, serve: Serve, tmp_path: Path
+) -> None:
+    serve({})  # whatever is asked of the service is 404
+    missing = tmp_path / "missing" / "x.html"
+    code, _, err = run("model", "evaluate", "reader:1", "--dataset", "d:1", "--report", str(missing))
+    assert code == problems.USAGE
+    assert "there is no folder" in err
 
 
 def test_a_leak_check_is_told_in_a_line() -> None:
