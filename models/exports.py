@@ -42,7 +42,7 @@ def write(form: str, source: Source, path: Path) -> None:
 
 
 def _card(source: Source, path: Path) -> None:
-    path.write_text(render_card(source.spec, source.passport), encoding="utf-8")
+    path.write_text(render_card(source.spec, source.metrics, source.passport), encoding="utf-8")
 
 
 def _report(source: Source, path: Path) -> None:
@@ -68,7 +68,7 @@ def _bundle(source: Source, path: Path) -> None:
             version=source.passport.version,
             onnx_file=onnx_file,
             weights=source.weights,
-            card=render_card(source.spec, source.passport),
+            card=render_card(source.spec, source.metrics, source.passport),
             path=path,
         )
 

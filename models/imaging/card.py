@@ -3,14 +3,22 @@
 After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from models.artifacts import ModelSpec
 from models.imaging.html import Html, element, join
-from models.imaging.report import Passport, identity, mark, purpose, threshold
-from models.imaging.report_page import facts, page, section, table, tree
-from models.imaging.report_words import EVIDENCE, listed
+from models.imaging.report import Passport, identity, is_drawn, purpose
+from models.imaging.report_judgement import answer
+from models.imaging.report_labels import threshold
+from models.imaging.report_page import facts, mark, page, section, table, tree
+from models.imaging.report_together import beyond_section
+from models.imaging.report_words import EVIDENCE, area, listed
+
+Metrics = Mapping[str, Any]
 
 
-def render_card(spec: ModelSpec, passport: Passport) -> str:
+def render_card(spec: ModelSpec, metrics: Metrics, passport: Passport) -> str:
     """The card as one HTML document (see `models.imaging.report` for the arguments)."""
     return page(
         f"{passport.title}: model card",
@@ -19,6 +27,8 @@ def render_card(spec: ModelSpec, passport: Passport) -> str:
         element("p", _sentence(spec), class_="answer"),
         purpose(spec),
         _labels(spec),
+        _measured(spec, metrics),
+        beyond_section(metrics.get("beyond")),
         _thresholds(spec),
         _calibration(spec),
         _input(spec),
@@ -44,6 +54,30 @@ def _labels(spec: ModelSpec) -> Html:
         for label in spec.labels
     ]
     return section("Labels", table(("label", "meaning", "code", "evidence"), rows, numbers=frozenset()))
+
+
+def _measured(spec: ModelSpec, metrics: Metrics) -> Html:
+    found = metrics.get("labels") or {}
+    rows = [
+        [
+            join(mark(label.name), label.name),
+            area(found.get(label.name, {}).get("auc")),
+            EVIDENCE[label.evidence],
+            _frames(found.get(label.name)),
+        ]
+        for label in spec.labels
+    ]
+    return section(
+        "What was measured",
+        element("p", answer(metrics, drawn=is_drawn(spec))),
+        table(
+            ("label", "AUC (95 % interval)", "evidence", "positive frames"), rows, numbers=frozenset({1, 3})
+        ),
+    )
+
+
+def _frames(entry: Metrics | None) -> str | None:
+    return None if entry is None else f"{entry['positives']:,} of {entry['known']:,}"
 
 
 def _thresholds(spec: ModelSpec) -> Html:

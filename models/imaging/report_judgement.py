@@ -52,6 +52,11 @@ def _where(metrics: Metrics, drawn: bool) -> str:
     """On what it was measured, and whether that flatters."""
     frames = counted(metrics["frames"], "drawn frame" if drawn else "frame")
     groups = counted(metrics["groups"], "group")
+    if metrics.get("cross_validated"):
+        return (
+            f"On {frames} of {groups}, measured of networks that had not learnt from them, while the weights "
+            "of this version have"
+        )
     if metrics.get("trained_on_it"):
         return f"On {frames} of {groups}, among them those it learnt from, which flatters"
     return f"On {frames} of {groups} that it had not learnt from"

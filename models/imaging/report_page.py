@@ -8,7 +8,7 @@ from typing import Any
 
 from models.imaging.html import Child, Html, element, join
 from models.imaging.report_words import NOT_MEASURED, RESEARCH_USE, plain
-from models.imaging.tokens import LABEL_COLOURS, LIGHT
+from models.imaging.tokens import LABEL_COLOURS, LIGHT, class_of, symbol_of
 
 _STYLE = f"""
 :root {{ --ink: {LIGHT["ink"]}; --quiet: {LIGHT["quiet"]}; --line: {LIGHT["line"]}; color-scheme: light; }}
@@ -88,6 +88,11 @@ def page(title: str, *children: Child) -> str:
         element("footer", RESEARCH_USE, " ", title),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def mark(label: str) -> Html:
+    """Shape and letter of a label in its colour."""
+    return element("span", symbol_of(label), class_=f"mark {class_of(label)}")
 
 
 def section(title: Child, *children: Child) -> Html:

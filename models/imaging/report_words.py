@@ -25,8 +25,19 @@ MEASURES = {
     "specificity": "specificity",
     "positive_predictive_value": "positive predictive value",
     "negative_predictive_value": "negative predictive value",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "mcc": "MCC",
+    "mean_balanced_accuracy": "mean balanced accuracy",
+    "macro_f1": "macro F1",
+    "mean_mcc": "mean MCC",
 }
 Estimate = Mapping[str, Any] | None
+
+
+def measure_name(name: str) -> str:
+    """A measure for people; one that is new here in the words of its name."""
+    return MEASURES.get(name, name.replace("_", " "))
 
 
 def percent(value: float | None) -> str | None:

@@ -3,108 +3,28 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from models.decisions import decision_metrics, mean_decision_metrics
+from models.exports import Source, write
 from models.imaging import tokens
 from models.imaging.card import render_card
+from models.imaging.classifier_evaluation import measure_classes
 from models.imaging.html import Html, element
-from models.imaging.report import Passport, render_report, threshold
+from models.imaging.leaks import unchecked
+from models.imaging.predictor import Predictions
+from models.imaging.report import render_report
 from models.imaging.report_judgement import answer, judge
+from models.imaging.report_labels import threshold
 from models.imaging.report_words import area, percent, share
+from models.schema import encode
+from tests.papers import CURVES, MAP, PASSPORT, estimate, label_metrics, leaky, metrics, read, text_of
 from tests.readers import LABELS, reader_spec
 
-PASSPORT = Passport(
-    "lesion-detector", 3, "ab" * 32, 22_000_000, "2026-11-24 12:00 UTC", "clinic-a, version 1"
-)
 HOSTILE = "<script>alert(1)</script>\"'&"
-VOID = {"meta"}
-
-
-def estimate(value: float, low: float | None = None, high: float | None = None) -> dict:
-    return {"value": value, "low": low, "high": high, "replicates": 1000}
-
-
-def label_metrics(auc: float | None = 0.9, **changes) -> dict:
-    def measured(value: float) -> dict | None:
-        return None if auc is None else estimate(value, value - 0.05, min(1.0, value + 0.05))
-
-    return {
-        "auc": measured(auc or 0.0),
-        "average_precision": measured(0.6),
-        **{f"sensitivity_at_{bar}_specificity": measured(0.5) for bar in (80, 90, 95)},
-        "brier": 0.1,
-        "calibration_error": 0.04,
-        "known": 60,
-        "positives": 15,
-        "prevalence": 0.25,
-        "operating_points": {"balanced": {"threshold": 0.5, "sensitivity": estimate(0.8, 0.7, 0.9)}},
-        "not_measured": [] if auc is not None else ["auc"],
-        "pointing": None,
-    } | changes
-
-
-CURVES = {
-    "roc": {"false_positive_rate": [0.0, 0.2, 1.0], "sensitivity": [0.0, 0.9, 1.0]},
-    "precision_recall": {"recall": [0.0, 0.5, 1.0], "precision": [1.0, 0.8, 0.25]},
-    "reliability": [
-        {"low": 0.0, "high": 0.5, "count": 40, "mean_probability": 0.2, "frequency": 0.1},
-        {"low": 0.5, "high": 1.0, "count": 0, "mean_probability": None, "frequency": None},
-    ],
-}
-MAP = {
-    "pointing": {"hits": 9, "n": 15, "rate": 0.6, "lesion_share": 0.05},
-    "overlap": {"value": 0.3, "low": 0.2, "high": 0.4},
-    "random_weights": {"pointing": {"rate": 0.07}, "overlap": {"value": 0.04}},
-}
-
-
-def metrics(**labels) -> dict:
-    return {
-        "frames": 60,
-        "groups": 8,
-        "mean_auc": 0.9,
-        "labels": labels,
-        "colour_baseline": {name: estimate(0.6, 0.5, 0.7) for name in labels},
-    }
-
-
-class WellFormed(HTMLParser):
-    """Complains of elements that are not closed in the order in which they were opened."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def read(page: str) -> WellFormed:
-    parser = WellFormed()
-    parser.feed(page)
-    parser.close()
-    assert parser.open == []
-    return parser
-
-
-def text_of(page: str) -> str:
-    return " ".join(" ".join(read(page).words).split())
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +32,7 @@ def full() -> str:
     """All that a report may show, for the four labels."""
     found = metrics(**{name: label_metrics(curves=CURVES, map=MAP) for name in LABELS})
     found |= {
-        "leaks": {
-            "verdict": "leaks",
-            "problems": [{"code": "group_on_both_sides", "count": 3}],
-            "checked": ["groups"],
-            "not_checked": ["near_duplicates"],
-        },
+        "leaks": leaky(),
         "comparison": {"triplet": {"mean_auc": 0.91}},
         "training": {
             "split": {"frames": {"train": 184, "test": 60}, "groups": {"train": 23, "test": 8}},
@@ -135,14 +50,14 @@ def test_a_full_report_has_every_part(full):
     assert text.count("ROC curve, n = 60") == text.count("Reliability, n = 60") == len(LABELS)
     assert full.count("<svg") == len(LABELS) * 5 + 1
     assert full.count("<details>") == full.count("<svg") + 1  # each plot's table, and the parameters
-    assert "group on both sides" in text
-    assert "near duplicates" in text
+    assert "group on both sides leak 2 3 judged groups are training groups too, with 3 judged frames" in text
+    assert "near duplicates: perceptual hashes of the frames are not at hand" in text
     assert PASSPORT.sha256 in text
     assert text.count("Research use. Not for diagnosis.") >= 2
 
 
 def test_nothing_runs_and_nothing_is_fetched(full):
-    for page in (full, render_card(reader_spec(), PASSPORT)):
+    for page in (full, render_card(reader_spec(), {}, PASSPORT)):
         parser = read(page)
         assert not {tag for tag, _ in parser.seen} & {
             "script",
@@ -173,12 +88,13 @@ def test_text_of_users_stays_text(render):
     passport = replace(PASSPORT, name=HOSTILE, dataset=HOSTILE)
     found = metrics(**{HOSTILE: label_metrics(curves=CURVES, map=MAP)}) | {
         "training": {"params": {HOSTILE: HOSTILE}},
-        "leaks": {"verdict": HOSTILE, "problems": [{"code": HOSTILE, "count": 1}]},
+        "leaks": unchecked(HOSTILE) | {"verdict": HOSTILE},
+        "beyond": {HOSTILE: {HOSTILE: HOSTILE}},
     }
     page = (
         render_report(spec, found, passport, measured_on=HOSTILE)
         if render == "report"
-        else render_card(spec, passport)
+        else render_card(spec, found, passport)
     )
     assert "<script" not in page
     assert {tag for tag, _ in read(page).seen}.isdisjoint({"script"})
@@ -207,10 +123,10 @@ def test_a_version_of_which_nothing_is_known():
 
 
 def test_measures_that_are_new_to_the_report_are_shown_all_the_same():
-    found = metrics(polyp=label_metrics(mcc=estimate(0.71, 0.6, 0.8))) | {"macro_f1": 0.333}
+    found = metrics(polyp=label_metrics(new_one=estimate(0.71, 0.6, 0.8))) | {"mean_new_one": 0.333}
     text = text_of(render_report(reader_spec(), found, PASSPORT))
-    assert "mcc 0.71 (0.60 to 0.80)" in text
-    assert "macro f1 0.33" in text
+    assert "new one 0.71 (0.60 to 0.80)" in text
+    assert "mean new one 0.33" in text
 
 
 @pytest.mark.parametrize(
@@ -236,6 +152,81 @@ def test_the_answer_says_on_what():
         "not told from chance for content."
     )
     assert "flatters" in answer(found | {"trained_on_it": True})
+    assert answer(found | {"cross_validated": True}).startswith(
+        "On 60 frames of 8 groups, measured of networks that had not learnt from them, while the weights of "
+        "this version have: better than"
+    )
+
+
+def test_networks_that_had_not_learnt_are_not_the_weights_of_the_version():
+    found = metrics(polyp=label_metrics()) | {"cross_validated": True}
+    for page in (
+        render_report(reader_spec(), found, PASSPORT),
+        render_card(reader_spec(), found, PASSPORT),
+    ):
+        assert "while the weights of this version have" in text_of(page)
+        assert "it had not learnt from" not in text_of(page)
+
+
+# --- decisions, classes and what was measured beside
+
+
+def test_every_operating_point_has_the_measures_of_both_kinds_of_error():
+    rng = np.random.default_rng(0)
+    labels_N, groups_N = rng.integers(0, 2, 60).astype(np.int8), np.arange(60) // 6
+    said_N = np.where(rng.random(60) < 0.8, labels_N == 1, labels_N == 0)
+    own = encode(decision_metrics(labels_N, said_N, groups_N))
+    means = encode(mean_decision_metrics(labels_N[:, None], said_N[:, None], groups_N))
+    found = metrics(polyp=label_metrics(operating_points={"balanced": {"threshold": 0.5} | own}))
+    text = text_of(render_report(reader_spec(), found | {"operating_points": {"balanced": means}}, PASSPORT))
+    assert (
+        f"operating point balanced accuracy F1 MCC balanced {share(own['balanced_accuracy'])} "
+        f"{area(own['f1'])} {area(own['mcc'])}" in text
+    )
+    assert (
+        f"macro F1 mean MCC mean balanced accuracy balanced {area(means['macro_f1'])} "
+        f"{area(means['mean_mcc'])} {area(means['mean_balanced_accuracy'])}" in text
+    )
+
+
+def test_older_metrics_have_no_balanced_accuracy_and_say_so():
+    text = text_of(render_report(reader_spec(), metrics(polyp=label_metrics()), PASSPORT))
+    assert "F1 MCC balanced not measured not measured not measured" in text
+    assert "all labels together" not in text
+
+
+def test_classes_have_their_accuracy_and_what_was_answered_instead():
+    rng = np.random.default_rng(0)
+    p_BK = rng.dirichlet(np.ones(3), 40).astype(np.float32)
+    predictions = Predictions(
+        LABELS[:3], p_BK, p_BK, p_BK > 0.5, p_BK, p_BK, "balanced", engine="torch", dtype="float32"
+    )
+    class_N = rng.integers(0, 3, 40)
+    spec = reader_spec(labels=LABELS[:3])
+    found = measure_classes(predictions, class_N, (np.arange(40) // 5).astype(str), spec=spec)
+    text = text_of(render_report(spec, found, PASSPORT))
+    classes = found["classes"]
+    assert f"accuracy {area(classes['metrics']['accuracy'])}" in text
+    assert f"macro F1 {area(classes['metrics']['macro_f1'])}" in text
+    for name, row in zip(LABELS, classes["confusion"], strict=False):
+        assert f"{name} {' '.join(map(str, row))}" in text
+
+
+BEYOND = {
+    "cross_validation": {"folds": 5, "mean_auc": 0.953964},
+    "polyp_maps_on_colonoscopy": {"frames": 494, "pointing": 0.35},
+}
+
+
+def test_further_measurements_stand_in_report_and_card():
+    found = metrics(polyp=label_metrics()) | {"beyond": BEYOND}
+    for page in (
+        render_report(reader_spec(), found, PASSPORT),
+        render_card(reader_spec(), found, PASSPORT),
+    ):
+        assert "Measured beside" in text_of(page)
+        assert "cross_validation.mean_auc 0.954" in text_of(page)
+    assert "Measured beside" not in text_of(render_report(reader_spec(), {}, PASSPORT))
 
 
 @pytest.mark.parametrize(
@@ -260,11 +251,23 @@ def test_only_what_is_marked_as_html_is_html():
 
 
 def test_the_card_holds_the_spec():
-    text = text_of(render_card(reader_spec(), PASSPORT))
+    text = text_of(render_card(reader_spec(), {}, PASSPORT))
+    assert "Nothing was measured of this version." in text
     for label in LABELS:
         assert label in text
     assert "Tests." in text
     assert "balanced 50 % 50 % 50 % 50 %" in text or "polyp 50 %" in text
+
+
+def test_the_card_says_how_well_each_label_is_told(tmp_path):
+    spec = reader_spec()
+    spec = replace(spec, labels=(replace(spec.labels[0], evidence="real"), *spec.labels[1:]))
+    page = tmp_path / "card.html"
+    write("card", Source(spec, PASSPORT, metrics(polyp=label_metrics()), None, tmp_path), page)
+    text = text_of(page.read_text())
+    assert "polyp 0.90 (0.85 to 0.95) measured on real frames 15 of 60" in text
+    assert "bleeding not measured not measured not measured" in text
+    assert "better than colour alone for polyp" in text
 
 
 def test_the_tokens_are_those_of_the_page():
