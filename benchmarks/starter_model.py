@@ -49,6 +49,7 @@ DATA = Path(__file__).parents[2] / "shared/data"
 FOLDS, BLOCK = 5, 50
 DRAWN_FRAMES, DRAWN_SEED = 1_000, 11
 WITH_SYNTHETIC = "with-synthetic"
+NAME = "starter-detector"  # of its own: a training that names none adds to `lesion-detector`
 # What was tried, and what each step gave: docs/starter-model.md.
 RECIPE: dict[str, Any] = {
     "backbone": "resnet10",
@@ -208,6 +209,7 @@ def ship(fitted: Fitted, spec_oof: Any, kinds: dict[str, Any]) -> Any:
     points[WITH_SYNTHETIC] = dict(spec_oof.operating_points[DEFAULT_OPERATING_POINT])
     spec = replace(
         fitted.spec,
+        name=NAME,
         calibration=spec_oof.calibration,
         operating_points=points,
         intended_use=INTENDED_USE,

@@ -16,6 +16,7 @@ from service.domain.registry import CHAMPION, check_spec
 from service.settings import Settings
 from service.store import keys, registry, versions
 from service.store.objects import file_key
+from service.usecases import papers
 from service.usecases.registry import promote
 
 FOLDER = Path(__file__).parent / "starter"
@@ -58,5 +59,7 @@ def _register(session: Session, new: versions.NewVersion) -> str | None:
         return None
     maker = Principal(new_id(), SYSTEM_TENANT_ID, frozenset())
     keys.insert_principal(session, principal_id=maker.id, tenant_id=SYSTEM_TENANT_ID, name=_MAKER)
-    promote(session, maker, new.name, CHAMPION, version=made.version, reason=_REASON)
+    # Forced: the comparison is kept, but figures never stop an installation from starting.
+    promote(session, maker, new.name, CHAMPION, version=made.version, reason=_REASON, force=True)
+    papers.ask(session, maker, made.model_version_id)
     return f"{made.name}:{made.version}"

@@ -65,7 +65,9 @@ class LesionDetectorParams(TransferOptions):
         if self.backbone not in BACKBONES:
             raise SchemaError("/backbone", f"must be one of {', '.join(BACKBONES)}")
         backbone = BACKBONES[self.backbone]
-        decode(backbone.params, self.backbone_params, "/backbone_params")
+        options = decode(backbone.params, self.backbone_params, "/backbone_params")
+        if options.in_channels != 3:
+            raise SchemaError("/backbone_params/in_channels", "must be 3: frames are RGB")
         least_px = backbone.smallest_input_px
         if self.size_px < least_px:
             raise SchemaError("/size_px", f"must be at least {least_px} for {self.backbone}")

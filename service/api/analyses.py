@@ -109,7 +109,9 @@ class AnalysisBody(BaseModel):
 async def create_analysis(
     request: Request, caller: Writer, _key: IdempotencyKey = None, _prefer: Prefer = None
 ) -> Response:
-    """Send frames (JPEG, PNG, TIFF or zips of them) to be read by a model; the champion if none is named.
+    """Send frames (JPEG, PNG, TIFF or zips of them) to be read by a model.
+
+    If none is named, `lesion-detector@champion` reads, or `starter-detector@champion` where there is no such.
 
     A frame that cannot be read fails alone, in the result. Up to 16 images are read at once, more in blocks.
     """

@@ -25,7 +25,10 @@ def analyze(
         list[Path], typer.Argument(help="Images (JPEG, PNG, TIFF), zips of them, or folders.", exists=True)
     ],
     model: Annotated[
-        str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION; lesion-detector if not given.")
+        str | None,
+        typer.Option(
+            help="NAME, NAME@ALIAS or NAME:VERSION; if not given lesion-detector, or else starter-detector."
+        ),
     ] = None,
     operating_point: Annotated[str | None, typer.Option(help="Named thresholds of the model.")] = None,
     save_overlays: Annotated[

@@ -43,11 +43,12 @@ def train(
         bool,
         typer.Option("--compare", help="Compare the recipe's arms over folds and seeds instead."),
     ] = False,
-    folds: Annotated[int, typer.Option(help="With --compare.", min=2, max=50)] = 5,
-    seeds: Annotated[int, typer.Option(help="With --compare.", min=1, max=50)] = 3,
+    folds: Annotated[int | None, typer.Option(help="With --compare; 5 if not given.", min=2, max=50)] = None,
+    seeds: Annotated[int | None, typer.Option(help="With --compare; 3 if not given.", min=1, max=50)] = None,
     order: Annotated[
-        str, typer.Option(help="With --compare: contiguous or stratified folds of groups.")
-    ] = "contiguous",
+        str | None,
+        typer.Option(help="With --compare: contiguous (if not given) or stratified folds of groups."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --compare: file for the whole table as JSON.", dir_okay=False)
     ] = None,
@@ -55,7 +56,7 @@ def train(
 ) -> None:
     """Train a model; the result is a new version, not yet in use."""
     terminal = Terminal(json=json_)
-    how = {"folds": folds, "seeds": seeds, "order": order} if compare else None
+    how = _comparison(compare, name, {"folds": folds, "seeds": seeds, "order": order, "out": out})
     if out is not None and not out.parent.is_dir():  # hours later it would be too late to say so
         raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     with connect() as client:
@@ -75,6 +76,16 @@ def train(
     made = f"{result['model']}:{result['version']}"
     use = f"Put it into use: enteron model promote {made} --reason '...'"
     return terminal.result(result, f"Trained {made}", *measured(result["metrics"]), use)
+
+
+def _comparison(wanted: bool, name: str | None, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the service is to be told of a comparison; options that would change nothing are refused."""
+    given = {option: value for option, value in options.items() if value is not None}
+    if wanted and name is not None:
+        raise typer.BadParameter("a comparison makes no version to name", param_hint="--name")
+    if given and not wanted:
+        raise typer.BadParameter("only with --compare", param_hint=f"--{next(iter(given))}")
+    return {option: value for option, value in given.items() if option != "out"} if wanted else None
 
 
 def _compare(client: "Enteron", terminal: Terminal, job: "Job", out: Path | None) -> None:

@@ -63,7 +63,7 @@ class Standing:
     """What is known of a version: its labels with their evidence, and what was measured.
 
     `own` are the figures of its training; `evaluations` are later ones, newest first, each with the
-    `dataset_fingerprint` and whether it was `trained_on_it`.
+    `dataset_fingerprint`, whether it was `trained_on_it`, and what the leak check said.
     """
 
     evidence: Mapping[str, str]
@@ -83,7 +83,7 @@ class Standing:
         found: dict[str, Metrics] = {}
         for metrics in self.evaluations:
             fingerprint = metrics.get("dataset_fingerprint")
-            if fingerprint and not metrics.get("trained_on_it"):
+            if fingerprint and not (metrics.get("trained_on_it") or _leaks(metrics)):
                 found.setdefault(fingerprint, metrics)
         return found
 
@@ -194,6 +194,11 @@ def _verdict_on_own_tests(champion: Area | None, challenger: Area | None, gain: 
     if gain:
         return Verdict.NOT_COMPARABLE if gain > 0 else Verdict.WEAKER_EVIDENCE
     return Verdict.WORSE if challenger.ceiling < champion.floor else Verdict.NOT_WORSE
+
+
+def _leaks(metrics: Metrics) -> bool:
+    """Whether frames of the training were found among those measured: that flatters as learning from all."""
+    return (metrics.get("leaks") or {}).get("verdict") == "leak"
 
 
 def _area(metrics: Metrics | None, label: str) -> Area | None:

@@ -13,7 +13,9 @@ from typing import Any
 from service.domain.errors import FieldError, InvalidInput
 
 CHAMPION = "champion"
-DEFAULT_READER = "lesion-detector"  # the model of an analysis that names none
+# The model of an analysis that names none: the first that has a champion. One's own trainings add to the
+# first unless told otherwise, the second comes with Enteron; `web/models.js` offers them in the same order.
+DEFAULT_READERS = ("lesion-detector", "starter-detector")
 IMAGE_TASK = "image-multilabel"
 FRAME_TASKS = frozenset({IMAGE_TASK, "image-multiclass"})  # of the models that read frames
 NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"

@@ -13,7 +13,7 @@ from service.domain.heatmaps import MEAN, HeatMap, heat_map
 from service.domain.ids import new_id
 from service.domain.imaging import StoredBytes
 from service.domain.jobs import Kind, Queue, is_interactive
-from service.domain.registry import DEFAULT_READER, IMAGE_TASK
+from service.domain.registry import IMAGE_TASK
 from service.store import analyses as store
 from service.store import audit, findings
 from service.store import jobs as job_store
@@ -82,7 +82,7 @@ def submit(
 ) -> Submitted:
     """Rows for the analysis, its job, and those of its files that are new."""
     _refuse_unreadable(parts)
-    version = registry.resolve(session, model or DEFAULT_READER, "/model", task=IMAGE_TASK)
+    version = registry.resolve_reader(session, model, "/model", task=IMAGE_TASK)
     point = _operating_point(version, operating_point)
     analysis_id = new_id()
     interactive = is_interactive([part.file.media_type for part in parts])

@@ -12,7 +12,7 @@ from service.domain.errors import Conflict, FieldError, InvalidInput, ModelRefus
 from service.domain.ids import SYSTEM_TENANT_ID
 from service.domain.jobs import Kind
 from service.domain.promotion import WorseThanChampion
-from service.domain.registry import CHAMPION, Reference, check_spec
+from service.domain.registry import CHAMPION, DEFAULT_READERS, Reference, check_spec
 from service.store import audit, versions
 from service.store import registry as store
 from service.store.files import NewFile
@@ -60,6 +60,14 @@ def resolve(session: Session, reference: str, pointer: str, *, task: str | None 
     if task is not None and found.task != task:
         raise ModelRefused(f"The model's task is {found.task}; this needs {task}.")
     return found
+
+
+def resolve_reader(session: Session, reference: str | None, pointer: str, *, task: str) -> Resolved:
+    """The version that reads; where none is named, the champion of the first default reader that has one."""
+    if reference is None:
+        found = (name for name in DEFAULT_READERS if store.resolve(session, name, alias=CHAMPION))
+        reference = next(found, DEFAULT_READERS[0])
+    return resolve(session, reference, pointer, task=task)
 
 
 def list_models(session: Session, _principal: Principal, *, limit: int, after: str | None) -> list[ModelView]:

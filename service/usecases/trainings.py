@@ -30,6 +30,11 @@ def submit(
 
     Several datasets are learnt from as one. With `comparison` no version is made, but a table.
     """
+    if comparison is not None and model_name is not None:
+        raise InvalidInput(
+            "A comparison makes no version.",
+            errors=[FieldError("/model_name", "must be left out beside compare")],
+        )
     _require_datasets(session, dataset_ids)
     workers.require_known(session, "recipes", recipe, "/recipe")
     if backbone is not None:

@@ -5,7 +5,8 @@ import { percent } from "./format.js";
 import { inOrder, LABEL_OFF, mark } from "./labels.js";
 import { EVIDENCE, TEXT } from "./strings.js";
 
-const DEFAULT_MODEL = "lesion-detector";
+// What reads where none is named, first one first: as the service chooses, see its DEFAULT_READERS.
+const DEFAULT_MODELS = ["lesion-detector", "starter-detector"];
 const FRAME_TASK = "image-multilabel";
 
 export class ModelChoice {
@@ -38,7 +39,8 @@ export class ModelChoice {
     this.#versions = new Map((await api.models()).sort(byDefaultFirst).flatMap(named));
     const options = [...this.#versions].map(([name, { version }]) => h("option", { value: name }, `${name} (v${version})`));
     byId("model").replaceChildren(...options);
-    if (this.#versions.has(before)) byId("model").value = before;
+    const wanted = [before, ...DEFAULT_MODELS.map((name) => `${name}@champion`)];
+    byId("model").value = wanted.find((name) => this.#versions.has(name)) ?? options[0]?.value ?? "";
     this.#choose();
   }
 
@@ -65,7 +67,12 @@ export class ModelChoice {
   }
 }
 
-const byDefaultFirst = (a, b) => (b.name === DEFAULT_MODEL) - (a.name === DEFAULT_MODEL) || a.name.localeCompare(b.name);
+const byDefaultFirst = (a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name);
+
+function rank({ name }) {
+  const place = DEFAULT_MODELS.indexOf(name);
+  return place < 0 ? DEFAULT_MODELS.length : place;
+}
 
 /** Only what an alias names is offered: that somebody promoted, with a reason. */
 function named({ name, aliases, versions }) {

@@ -200,6 +200,14 @@ CASES = [
         "/compare/folds",
     ),
     posted(
+        "a name for no version",
+        "/trainings",
+        {"recipe": "r", "dataset_id": NOBODY, "compare": {}, "model_name": "mine"},
+        422,
+        "invalid_input",
+        "/model_name",
+    ),
+    posted(
         "unknown order",
         "/trainings",
         {"recipe": "r", "dataset_id": NOBODY, "compare": {"order": "random"}},

@@ -176,6 +176,39 @@ def test_shared_models_are_for_everybody_and_moved_by_nobody(api):
     assert api.send("GET", "/models/shared/versions/1").json()["sha256"] == own["sha256"]
 
 
+def test_who_names_no_model_is_read_by_ones_own_detector_or_else_by_the_one_that_comes_with_enteron(api):
+    tenant_id = api.database.new_tenant()
+
+    def send():
+        sent = api.send(
+            "POST", "/analyses", tenant_id=tenant_id, files={"frames": ("a.jpg", picture())}, data={}
+        )
+        if sent.status_code != 202:
+            return sent.json()["code"]
+        path = sent.json()["links"]["analysis"].removeprefix("/api/v1")
+        model = api.send("GET", path, tenant_id=tenant_id).json()["model"]
+        # The page shows the passport of this name and version: it is that of the version that reads.
+        passport = api.send(
+            "GET", f"/models/{model['name']}/versions/{model['version']}", tenant_id=tenant_id
+        ).json()
+        assert (passport["id"], passport["sha256"]) == (model["id"], model["sha256"])
+        return model["name"]
+
+    assert send() == "unknown_model"
+    import_model(api, "starter-detector", tenant_id=SYSTEM_TENANT_ID)
+    assert send() == "starter-detector"
+    import_model(api, "lesion-detector", tenant_id=tenant_id, promote=False, data=b"\1" * 16)
+    assert send() == "starter-detector"
+    moved = api.send(
+        "PUT",
+        "/models/lesion-detector/aliases/champion",
+        tenant_id=tenant_id,
+        json={"version": 1, "reason": "one's own"},
+    )
+    assert moved.status_code == 200, moved.text
+    assert send() == "lesion-detector"
+
+
 def test_evaluation_gives_the_measures_of_the_training(api, three):
     answer = api.send("GET", f"/models/{three}/versions/1/evaluation").json()
     assert answer == {"metrics": {}, "dataset_fingerprint": "0" * 64, "evaluations": []}

@@ -101,6 +101,44 @@ def test_job_is_followed_by_polling_where_its_stream_fails(browser: Chrome, site
     assert found == {"last": {"job": {"state": "succeeded"}}, "streams": 3}
 
 
+def test_the_model_offered_first_is_the_one_that_reads_where_none_is_named(
+    browser: Chrome, site: Site
+) -> None:
+    browser.get(site.url)
+    found = run_script(
+        browser,
+        """
+        const { ModelChoice } = await import('./models.js');
+        const model = (name, aliases) => {
+          const version = { version: 1, name, task: 'image-multilabel', operating_points: {} };
+          return { name, aliases, versions: [{ ...version, evidence: 'none' }] };
+        };
+        const champion = { champion: 1 };
+        const own = (aliases) => [
+          model('a', champion), model('starter-detector', champion), model('lesion-detector', aliases),
+        ];
+        const others = [model('b', champion), model('a', champion)];
+        const select = document.getElementById('model');
+        const chosen = [];
+        for (const models of [own(champion), own({ trial: 1 }), own({}), others, []]) {
+          select.replaceChildren();
+          const choice = new ModelChoice(() => {});
+          await choice.load({ models: async () => models });
+          chosen.push([choice.chosen, ...[...select.options].map((each) => each.value)]);
+        }
+        return chosen;
+        """,
+    )
+    own, starter, other = "lesion-detector@champion", "starter-detector@champion", "a@champion"
+    assert found == [
+        [own, own, starter, other],
+        [starter, "lesion-detector@trial", starter, other],
+        [starter, starter, other],
+        [other, other, "b@champion"],
+        [""],
+    ]
+
+
 def test_page_works_below_a_prefix_and_under_the_policy(browser: Chrome, site: Site) -> None:
     with_person(site)
     sign_in(browser, site)

@@ -230,7 +230,7 @@ def test_killed_it_leaves_nothing_running_and_loses_nothing(up: Up) -> None:
 
 
 def test_the_shipped_detector_is_in_use_and_registered_once_however_often_it_starts(up: Up) -> None:
-    (shipped,) = [model for model in up.get("model", "list") if model["name"] == "lesion-detector"]
+    (shipped,) = [model for model in up.get("model", "list") if model["name"] == "starter-detector"]
     assert [version["version"] for version in shipped["versions"]] == [1]
     assert shipped["aliases"] == {"champion": 1}
     assert {label["name"]: label["evidence"] for label in shipped["versions"][0]["labels"]} == {

@@ -123,6 +123,11 @@ def test_help_loads_nothing_heavy() -> None:
         ("key", "create", "--role", "king"),
         ("predict", "--model", "m"),
         ("up", "--demoo"),
+        ("train", "d", "--compare", "--name", "mine"),
+        ("train", "d", "--folds", "3"),
+        ("train", "d", "--seeds", "2"),
+        ("train", "d", "--order", "stratified"),
+        ("train", "d", "--out", "table.json"),
     ],
 )
 def test_wrong_usage_is_2_and_says_where_help_is(run: Run, arguments: tuple[str, ...]) -> None:
@@ -162,6 +167,13 @@ def test_retry_prints_the_new_job(run: Run, serve: Serve) -> None:
     serve({("POST", "/jobs/j1/retry"): (202, JOB | {"id": "j2", "state": "queued"})})
     code, out, _ = run("job", "retry", "j1", "--json")
     assert (code, json.loads(out)["id"]) == (problems.OK, "j2")
+
+
+def test_of_a_comparison_only_what_was_given_is_sent() -> None:
+    options = {"folds": None, "seeds": 2, "order": None, "out": Path("table.json")}
+    assert training._comparison(True, None, options) == {"seeds": 2}
+    assert training._comparison(True, None, dict.fromkeys(options)) == {}
+    assert training._comparison(False, "mine", dict.fromkeys(options)) is None
 
 
 def test_a_failed_job_is_5(run: Run, serve: Serve) -> None:

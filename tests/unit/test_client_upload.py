@@ -129,3 +129,5 @@ def test_only_the_last_part_of_a_path_is_sent(folder: Path) -> None:
     assert b'filename="1.png"' in bodies[0]
     assert str(folder).encode() not in bodies[0]
     assert b"lesion-detector@champion" in bodies[0]
+    client.analyze([folder / "images" / "1.png"])
+    assert b'name="model"' not in bodies[1]  # which model reads is then the service's choice

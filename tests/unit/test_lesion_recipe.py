@@ -218,6 +218,7 @@ def test_frames_of_people_are_real_evidence(tmp_path):
         ({"epochs": 0}, "/epochs"),
         ({"backbone": "lenet"}, "/backbone"),
         ({"backbone_params": {"width": "wide"}}, "/backbone_params/width"),
+        ({"backbone_params": {"in_channels": 1}}, "/backbone_params/in_channels"),
         ({"augmentation": {"blur": 2}}, "/augmentation/blur"),
         ({"size_px": 224.0}, "/size_px"),
         ({"backbone": "alexnet", "backbone_params": {}, "size_px": 62}, "/size_px"),

@@ -76,6 +76,17 @@ def test_an_evaluation_on_what_a_version_has_learnt_from_is_no_common_ground():
     assert verdict(champion, challenger) == (Verdict.NOT_WORSE, Basis.OWN_TEST, None)
 
 
+def test_an_evaluation_that_leaks_is_no_common_ground_and_no_test():
+    leaking = metrics("d", polyp=GOOD) | {"leaks": {"verdict": "leak"}}
+    clean = metrics("d", polyp=POOR) | {"leaks": {"verdict": "clean"}}
+    learnt, unchecked = standing(metrics(polyp=GOOD), clean), standing(metrics(polyp=FAIR), leaking)
+    assert verdict(learnt, unchecked) == (Verdict.NOT_WORSE, Basis.OWN_TEST, None)
+    assert standing(None, leaking).own_test == {}
+    assert standing(None, leaking, clean).own_test == clean
+    doubtful = metrics("d", polyp=GOOD) | {"leaks": {"verdict": "doubtful"}}
+    assert standing(None, doubtful, metrics("e", polyp=POOR) | {"leaks": None}).own_test == doubtful
+
+
 def test_the_newest_evaluation_on_each_data_set_counts():
     champion = standing(None, metrics("d", polyp=GOOD), metrics("d", polyp=POOR))
     challenger = standing(None, metrics("e", polyp=GOOD), metrics("d", polyp=POOR))

@@ -9,8 +9,9 @@ import pytest
 from models.artifacts import ModelSpec
 from models.imaging.calibration import OFF
 from models.imaging.predictor import load_predictor
+from models.recipes import RECIPES
 from models.synthetic.frames import draw_frames
-from service.domain.registry import check_spec
+from service.domain.registry import DEFAULT_READERS, check_spec
 from service.shipped import FOLDER
 
 MOST_BYTES = 25_000_000
@@ -29,8 +30,14 @@ def metrics():
 
 def test_it_is_small_and_the_registry_takes_it(spec):
     assert WEIGHTS.stat().st_size <= MOST_BYTES
-    assert check_spec(json.loads((FOLDER / "spec.json").read_bytes()), "lesion-detector")
+    assert check_spec(json.loads((FOLDER / "spec.json").read_bytes()), "starter-detector")
     assert "CC BY 4.0" in spec.licence
+
+
+def test_no_training_adds_to_its_model_and_it_reads_where_there_is_none_of_ones_own(spec):
+    assert spec.name not in RECIPES
+    assert DEFAULT_READERS[0] in RECIPES
+    assert spec.name == DEFAULT_READERS[-1]
 
 
 def test_only_labels_measured_on_real_frames_are_on_by_default(spec, metrics):
