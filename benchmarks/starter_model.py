@@ -10,11 +10,8 @@ its spec, and with the figures of the cross-validation.
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,29 +85,9 @@ def ingest(work: Path) -> Path:
     archive = work / "drawn.zip"
     frames = draw_frames(DRAWN_FRAMES, seed=DRAWN_SEED, domain="train", size=224)
     write_dataset_zip(archive, frames)
-    _without_blood(archive)
     with archive.open("rb") as opened:
         ingest_frames(ZipMembers(opened), "synthetic", {}, out_dir=folder / "1")
     return folder.rename(made)
-
-
-def _without_blood(archive: Path) -> None:
-    """Drawn blood is a caricature beside 940 frames of real: the drawn frames say nothing of bleeding."""
-    kept = archive.with_suffix(".kept")
-    with zipfile.ZipFile(archive) as drawn, zipfile.ZipFile(kept, "w") as written:
-        for name in drawn.namelist():
-            if name.startswith("masks/bleeding/"):
-                continue
-            content = drawn.read(name)
-            if name == "labels.csv":
-                rows = list(csv.DictReader(io.StringIO(content.decode())))
-                table = io.StringIO(newline="")
-                writer = csv.DictWriter(table, [column for column in rows[0] if column != "bleeding"])
-                writer.writeheader()
-                writer.writerows({k: v for k, v in row.items() if k != "bleeding"} for row in rows)
-                content = table.getvalue().encode()
-            written.writestr(name, content)
-    kept.replace(archive)
 
 
 class Trainer:
