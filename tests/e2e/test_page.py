@@ -5,6 +5,7 @@ The reader's weights are drawn, not learnt: it finds a polyp in every frame, and
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from models.synthetic.frames import draw_frame
@@ -121,10 +123,30 @@ def test_request_without_any_frame_is_refused_with_its_reason(
     assert "report.pdf" in text(browser, "tray")
 
 
+def newest_reading(browser: Chrome) -> WebElement:
+    """The first of the list, which is fetched after the sign-in."""
+    found = WebDriverWait(browser, PATIENCE_S).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "#recent a")
+    )
+    return found[0]
+
+
+@contextmanager
+def offline(browser: Chrome) -> Iterator[None]:
+    """Without a network; it comes back even if the test fails, for the browser serves the next ones."""
+    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions | {"offline": True})
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions | {"offline": False})
+
+
 def test_reading_is_opened_again_from_the_list(browser: Chrome, machine: Machine, frames: list[Path]) -> None:
     job = machine.client.wait(machine.client.analyze(frames[:2]))
     sign_in(browser, machine)
-    newest = browser.find_element(By.CSS_SELECTOR, "#recent a")
+    newest = newest_reading(browser)
     assert newest.get_attribute("href").endswith(f"#/analyses/{job['result']['analysis_id']}")
     newest.click()
     wait_for(browser, "state", "2 frames, 2 with findings, 0 unreadable.")
@@ -150,12 +172,10 @@ def test_the_report_of_a_version_is_saved_from_its_passport(
 def test_lost_connection_is_said_and_survived(browser: Chrome, machine: Machine, frames: list[Path]) -> None:
     machine.client.wait(machine.client.analyze(frames[:1]))
     sign_in(browser, machine)
-    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions | {"offline": True})
-    browser.find_element(By.CSS_SELECTOR, "#recent a").click()
-    wait_for(browser, "trouble", "No connection to the service.")
-    assert text(browser, "link-state") == "not connected"
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions | {"offline": False})
+    newest = newest_reading(browser)
+    with offline(browser):
+        newest.click()
+        wait_for(browser, "trouble", "No connection to the service.")
+        assert text(browser, "link-state") == "not connected"
     wait_for(browser, "state", "1 frame, 1 with findings, 0 unreadable.")
     assert not browser.find_element(By.ID, "trouble").is_displayed()
