@@ -116,7 +116,12 @@ class ModelSpec:
     seed: int
     engine: Literal["torch", "torch-folded", "torch-compiled", "openvino"] = "torch"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    contents: tuple[str, ...] = ()  # of each dataset learnt from, `models.imaging.datasets.content`
     schema_version: Literal[1] = 1
+
+    def learnt_from(self, fingerprint: str, contents: Iterable[str]) -> bool:
+        """Whether the frames of a dataset, or of a part of it, taught this version, however grouped."""
+        return fingerprint == self.dataset_fingerprint or not set(contents).isdisjoint(self.contents)
 
     def __post_init__(self) -> None:
         names = set(self.label_names)

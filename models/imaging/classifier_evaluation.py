@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from models.artifacts import ModelSpec
 from models.imaging.classes import one_hot
-from models.imaging.classifier_metrics import confusion_matrix, multiclass_metrics
 from models.imaging.evaluation import measure
 from models.imaging.predictor import Predictions
 from models.metrics import expected_calibration_error
+from models.multiclass import confusion_matrix, multiclass_metrics
 from models.schema import JsonObject, encode
 
 

@@ -148,7 +148,7 @@ def run(
         frames = divide(
             dataset, none_class=settings.none_class, fractions=_fractions(settings), seed=settings.seed
         )
-        fingerprint, kind = dataset.fingerprint(), _one_kind(dataset)
+        seen, kind = (dataset.fingerprint(), dataset.contents()), _one_kind(dataset)
         module = _fresh(settings, len(frames.class_names))
         fresh = settings.prepare(module.network, initial_weights)
         try:
@@ -193,7 +193,7 @@ def run(
     if isinstance(outcome, Interrupted):
         return outcome
     report(Progress(0, 1, "models", "measuring"))
-    spec = _spec(settings, frames, outcome, fingerprint, evidence=kind)
+    spec = _spec(settings, frames, outcome, seen, evidence=kind)
     tune_N = frames.on("tune")
     tuned = Predictor(module, spec, device=device).predict(pixels, rows_B=tune_N)
     spec = classifier_spec.calibrate(spec, frames.class_N[tune_N], tuned.scores_BK)
@@ -251,6 +251,7 @@ def evaluate(
         except Stopped:
             return None
         fingerprint, groups_N = dataset.fingerprint(), dataset.groups()[ordinals]
+        trained_on_it = spec.learnt_from(fingerprint, dataset.contents())
         labels_NK = one_hot(class_N[ordinals], len(spec.labels))
         leaks = leaks_of_judged_classes(training_index, dataset, ordinals, labels_NK, spec)
     metrics = measure_classes(predictor.predict(pixels), class_N[ordinals], groups_N, spec=spec)
@@ -258,7 +259,7 @@ def evaluate(
         "leaks": leaks,
         "without_class": len(class_N) - len(ordinals),
         "dataset_fingerprint": fingerprint,
-        "trained_on_it": fingerprint == spec.dataset_fingerprint,
+        "trained_on_it": trained_on_it,
         "colour_baseline": None,
     }
 
@@ -373,7 +374,7 @@ def _spec(
     settings: ImageClassifierParams,
     frames: DividedFrames,
     outcome: Completed,
-    fingerprint: str,
+    seen: tuple[str, tuple[str, ...]],
     *,
     evidence: Literal["real", "synthetic"],
 ) -> ModelSpec:
@@ -384,7 +385,8 @@ def _spec(
         class_names=frames.class_names,
         none_class=settings.none_class,
         evidence=evidence,
-        dataset_fingerprint=fingerprint,
+        dataset_fingerprint=seen[0],
+        contents=seen[1],
         licence=settings.licence,
         paper=BACKBONES[settings.backbone].paper,
         seed=settings.seed,

@@ -16,9 +16,9 @@ from models.imaging.balance import balanced_batches
 from models.imaging.classes import one_hot
 from models.imaging.classifier import ImageClassifier
 from models.imaging.classifier_frames import Side
-from models.imaging.classifier_metrics import multiclass_metrics
 from models.imaging.crops import RandomCrop, TestTime, random_crop
 from models.imaging.pca_jitter import ColourAxes, pca_jitter
+from models.multiclass import multiclass_metrics
 from models.training import StepLoss
 
 Batch = npt.NDArray[np.int64]

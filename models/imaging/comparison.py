@@ -2,8 +2,9 @@
 
 Per fold and seed all arms start from the same weights, learn from the same frames and are judged on the same
 ones, so that their differences are paired. The fold is the unit of every interval: seeds of one fold share
-their frames. Nothing but the loss differs between "triplet" and "cross-entropy"; in "frozen" only the
-dense layer learns, on the features of a backbone as it was drawn.
+their frames. "triplet" and "cross-entropy" differ by the triplets alone (and their routing, if one is given);
+in "frozen" only the dense layer learns, by cross-entropy alone, on the features of a backbone as it started,
+whose batch norms still follow the frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,6 @@ from models.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from models.events import CheckpointWritten, Event, Metric, Progress
 from models.imaging.comparison_table import differences, hardest, summary
 from models.imaging.decoded import Coverage, Stopped
-from models.imaging.evaluation import colour_baseline
 from models.imaging.evidence import one_kind
 from models.imaging.folds import Order, fold_sides, number_folds
 from models.imaging.lesion_params import LesionDetectorParams
@@ -37,6 +37,7 @@ from models.imaging.prepare import (
     prepared,
     read_table,
 )
+from models.imaging.recipe import colour_alone
 from models.imaging.transfer_options import WeightsFile
 from models.imaging.triplet import TripletParams
 from models.metrics import RANKING_METRICS, Ranking
@@ -195,7 +196,7 @@ def _run(
         frames,
         settings,
         work_dir,
-        dataset_fingerprint=plan.fingerprint,
+        dataset=plan.dataset,
         initial_weights=plan.initial_weights,
         report=report,
         should_stop=should_stop,
@@ -263,17 +264,10 @@ def _describe(plan: _Plan, fold: int, seed: int, runs: Sequence[JsonObject]) -> 
     """One fold: its frames, what colour alone does on them, and which of them are hardest."""
     frames = plan.frames(fold, seed)
     test_M = frames.on("test")
-    colour = colour_baseline(
-        plan.pixels_NHWC,
-        frames.labels_NK,
-        frames.groups_N,
-        train_N=np.flatnonzero(plan.fold_N != fold),
-        test_N=test_M,
-        label_names=frames.label_names,
-        seed=seed,
-    )
+    colour = colour_alone(frames, seed=seed)
+    judged_MK, _ = one_kind(frames.labels_NK[test_M], frames.synthetic_N[test_M])
     trained = [run for run in runs if run["fold"] == fold and run["arm"] != FROZEN]
-    columns = dict(zip(frames.label_names, frames.labels_NK[test_M].T, strict=True))
+    columns = dict(zip(frames.label_names, judged_MK.T, strict=True))
     return {
         "frames": len(test_M),
         "groups": sorted(set(frames.groups_N[test_M].tolist())),

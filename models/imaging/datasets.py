@@ -93,6 +93,11 @@ def fingerprint(hashes: Sequence[str], labels: NDArray[np.int8], groups: Sequenc
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
+def content(hashes: Sequence[str]) -> str:
+    """SHA-256 over the distinct frames alone: equal frames, equal content, whatever labels and groups."""
+    return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
+
+
 class FramesDataset:
     """Reads a dataset of frames; frames are numbered by ordinal, 0 to N - 1."""
 
@@ -198,6 +203,10 @@ class FramesDataset:
     def fingerprint(self) -> str:
         """Recomputed from the index: see `fingerprint`."""
         return fingerprint(self.hashes().tolist(), self.labels()[1], self.groups().tolist())
+
+    def contents(self) -> tuple[str, ...]:
+        """Of each dataset in here, so of this one: see `content`."""
+        return (content(self.hashes().tolist()),)
 
     def _strings(self, column: str) -> NDArray[np.str_]:
         return np.array(self._index[column].to_pylist(), dtype=np.str_)

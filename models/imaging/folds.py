@@ -17,18 +17,22 @@ Order = Literal["contiguous", "stratified"]
 
 
 def number_folds(table: FrameTable, order: Order, *, count: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each frame, 0 to count - 1.
+    """The fold of each frame, 0 to count - 1; real frames and drawn ones are cut apart, a part to each fold.
 
     Raises:
         TrainingRefused: `too_few_groups`: every fold needs one, and each training two more.
     """
-    linked_N = table.linked_N
-    if len(np.unique(linked_N)) < count + 1:
-        message = f"{count} folds need {count + 1} groups (patients, videos) or more that share no frame"
-        raise TrainingRefused("too_few_groups", message)
-    if order == "stratified":
-        return folds(linked_N, table.labels_NK, count=count, seed=seed)
-    return _runs(linked_N, np.full(count, 1 / count))
+    fold_N = np.empty(len(table.linked_N), np.int64)
+    for rows in _kinds(table):
+        part = table.part(rows)
+        if len(np.unique(part.linked_N)) < count + 1:
+            message = f"{count} folds need {count + 1} groups (patients, videos) or more that share no frame"
+            raise TrainingRefused("too_few_groups", message)
+        if order == "stratified":
+            fold_N[rows] = folds(part.linked_N, part.labels_NK, count=count, seed=seed)
+        else:
+            fold_N[rows] = _runs(part.linked_N, np.full(count, 1 / count))
+    return fold_N
 
 
 def fold_sides(
@@ -47,20 +51,29 @@ def fold_sides(
     """
     sides_N = np.full(len(fold_N), "train", "U5")
     sides_N[fold_N == fold] = "test"
-    rest_M = np.flatnonzero(fold_N != fold)
-    linked_M = table.linked_N[rest_M]
-    left = len(np.unique(linked_M))
+    for rows in _kinds(table):
+        rest_M = rows[fold_N[rows] != fold]
+        sides_N[rest_M] = _tune_apart(table.part(rest_M), order, tune_fraction=tune_fraction, seed=seed)
+    return sides_N
+
+
+def _kinds(table: FrameTable) -> list[NDArray[np.int64]]:
+    """Numbers of the real frames and of the drawn ones, as far as there are any."""
+    kinds = [np.flatnonzero(table.synthetic_N == drawn) for drawn in (False, True)]
+    return [rows for rows in kinds if len(rows)]
+
+
+def _tune_apart(rest: FrameTable, order: Order, *, tune_fraction: float, seed: int) -> NDArray[np.str_]:
+    left = len(np.unique(rest.linked_N))
     if left < 2:
         raise TrainingRefused("too_few_groups", "a fold leaves fewer than two groups to learn from")
     if order == "stratified":
         fractions = {"train": 1 - tune_fraction, "tune": tune_fraction}
-        sides_N[rest_M] = split_groups(linked_M, table.labels_NK[rest_M], fractions=fractions, seed=seed)
-        return sides_N
+        return split_groups(rest.linked_N, rest.labels_NK, fractions=fractions, seed=seed)
     # Another run for every seed: which neighbours are tuned on must not decide the figure.
     runs = min(max(2, round(1 / tune_fraction)), left)
-    run_M = _runs(linked_M, np.full(runs, 1 / runs))
-    sides_N[rest_M[run_M == seed % runs]] = "tune"
-    return sides_N
+    run_M = _runs(rest.linked_N, np.full(runs, 1 / runs))
+    return np.where(run_M == seed % runs, "tune", "train")
 
 
 def _runs(groups_N: NDArray[np.str_], shares: NDArray[np.float64]) -> NDArray[np.int64]:

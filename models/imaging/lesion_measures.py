@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from models.artifacts import drawn_twin
 from models.imaging.evaluation import measure
-from models.imaging.evidence import one_kind
+from models.imaging.evidence import mean_area, one_kind
 from models.imaging.localisation import measure_maps
 from models.imaging.mixture import Frames
 from models.imaging.predictor import Predictor
@@ -51,4 +51,4 @@ def measure_detector(
         entry["map"] = None if found is None else found | {"random_weights": chance[name]}
         if found is None:
             entry["not_measured"].append("pointing")
-    return metrics
+    return metrics | {"mean_auc": mean_area(metrics["labels"])}

@@ -17,6 +17,7 @@ from models.imaging.evidence import one_kind
 from models.imaging.lesion_params import LesionDetectorParams
 from models.imaging.lesion_spec import calibrate, make_spec
 from models.imaging.lesion_task import LesionTask, TaskSettings
+from models.imaging.mixture import Frames
 from models.imaging.predictor import Predictor
 from models.imaging.prepare import PreparedFrames
 from models.imaging.preprocess import KERNEL
@@ -46,13 +47,15 @@ def fit(
     settings: LesionDetectorParams,
     work_dir: Path,
     *,
-    dataset_fingerprint: str,
+    dataset: Frames,
     initial_weights: WeightsFile | None = None,
     resume_from: Path | None = None,
     report: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted | Interrupted:
     """Learn on the training side; choose the epoch, the calibration and the thresholds on the tune side.
+
+    `dataset` is where the frames are from; the spec names its fingerprint.
 
     Raises:
         SchemaError, ArtifactRefused: see `TransferOptions.prepare`.
@@ -77,7 +80,8 @@ def fit(
         builder=settings.builder(),
         contract=InputContract(settings.size_px, 3, KERNEL, mean=mean, std=std),
         label_names=frames.label_names,
-        dataset_fingerprint=dataset_fingerprint,
+        dataset_fingerprint=dataset.fingerprint(),
+        contents=dataset.contents(),
         licence=settings.licence,
         seed=settings.seed,
         dtype=outcome.dtype,
@@ -109,12 +113,14 @@ def _task(
     frames: PreparedFrames, settings: LesionDetectorParams, detector: LesionDetector, device: torch.device
 ) -> LesionTask:
     train_N = frames.on("train")
+    labels_NK, tune_N = frames.labels_NK.copy(), frames.on("tune")
+    labels_NK[tune_N], _ = one_kind(labels_NK[tune_N], frames.synthetic_N[tune_N])
     return LesionTask(
         detector,
         frames.pixels_NHWC,
-        frames.labels_NK,
+        labels_NK,
         train_N=train_N,
-        tune_N=frames.on("tune"),
+        tune_N=tune_N,
         coverage=frames.coverage,
         settings=TaskSettings(
             batch_size=settings.batch_size,

@@ -29,6 +29,7 @@ class Frames(Protocol):
     def mask_bytes(self, ordinal: int, mask: MaskRef) -> bytes: ...
     def drawn_by_code(self) -> NDArray[np.bool_]: ...
     def fingerprint(self) -> str: ...
+    def contents(self) -> tuple[str, ...]: ...
 
 
 class FramesMixture:
@@ -109,6 +110,9 @@ class FramesMixture:
     def fingerprint(self) -> str:
         """Of all frames with the mixture's labels and groups: see `datasets.fingerprint`."""
         return fingerprint(self.hashes().tolist(), self.labels()[1], self.groups().tolist())
+
+    def contents(self) -> tuple[str, ...]:
+        return tuple(content for part in self._parts for content in part.contents())
 
     def _find(self, ordinal: int) -> tuple[FramesDataset, int]:
         if not 0 <= ordinal < len(self):

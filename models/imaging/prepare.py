@@ -6,7 +6,7 @@ Shape suffixes: N frames, K labels, H W C pixels.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from models.events import Event
 from models.imaging.decoded import Coverage, decode_frames, read_coverage
+from models.imaging.evidence import one_kind
 from models.imaging.mixture import Frames
 from models.imaging.splits import SplitImpossible, audit_split, split_groups
 from models.schema import JsonObject, encode
@@ -66,6 +67,11 @@ class FrameTable:
     hashes_N: npt.NDArray[np.str_]
     own_N: npt.NDArray[np.str_]
     synthetic_N: npt.NDArray[np.bool_]
+
+    def part(self, rows_M: npt.NDArray[np.int64]) -> "FrameTable":
+        """The table of some frames."""
+        columns = ("labels_NK", "groups_N", "linked_N", "hashes_N", "own_N", "synthetic_N")
+        return replace(self, **{name: getattr(self, name)[rows_M] for name in columns})
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,9 @@ def divide(table: FrameTable, sides_N: npt.NDArray[np.str_], *, seed: int) -> Di
         raise TrainingRefused(
             "no_learnable_label", "no label has known positives and negatives on the training side"
         )
-    if not learnable(table.labels_NK[:, learnt_K], sides_N == "tune").any():
+    tune_N = sides_N == "tune"
+    judged_MK, _ = one_kind(table.labels_NK[tune_N][:, learnt_K], table.synthetic_N[tune_N])
+    if not learnable(judged_MK, np.ones(len(judged_MK), bool)).any():
         raise TrainingRefused(
             "no_tune_label", "no label has positives and negatives on the side that chooses the epoch"
         )

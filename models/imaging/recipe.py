@@ -17,6 +17,7 @@ from models.devices import pick_device
 from models.events import Event, Progress
 from models.imaging.decoded import Stopped, decode_frames
 from models.imaging.evaluation import colour_baseline
+from models.imaging.evidence import of_kind, one_kind
 from models.imaging.leak_audit import leaks_of_evaluation, leaks_of_training
 from models.imaging.lesion_measures import measure_detector
 from models.imaging.lesion_params import LesionDetectorParams
@@ -84,7 +85,7 @@ def run(
             frames,
             settings,
             work_dir,
-            dataset_fingerprint=dataset.fingerprint(),
+            dataset=dataset,
             initial_weights=initial_weights,
             resume_from=resume_from,
             report=report,
@@ -151,11 +152,11 @@ def evaluate(
         leaks = leaks_of_evaluation(
             training_index, dataset, spec, pixels_NHWC=pixels_NHWC, labels_NK=labels_NK
         )
-        fingerprint = dataset.fingerprint()
+        fingerprint, contents = dataset.fingerprint(), dataset.contents()
     return metrics | {
         "leaks": leaks,
         "dataset_fingerprint": fingerprint,
-        "trained_on_it": fingerprint == spec.dataset_fingerprint,
+        "trained_on_it": spec.learnt_from(fingerprint, contents),
         "colour_baseline": None,
     }
 
@@ -164,16 +165,23 @@ def measure_test(dataset: Frames, frames: PreparedFrames, predictor: Predictor) 
     """What a fitted detector does on the test side, beside colour alone."""
     test_N = frames.on("test")
     metrics = measure_detector(dataset, predictor, frames.pixels_NHWC, frames.labels_NK, test_N)
-    baseline = colour_baseline(
+    return metrics | {"colour_baseline": colour_alone(frames, seed=predictor.spec.seed)}
+
+
+def colour_alone(frames: PreparedFrames, *, seed: int) -> JsonObject:
+    """Colour histograms learn from the training side and are judged on the frames that judge the detector."""
+    test_N = frames.on("test")
+    _, kinds = one_kind(frames.labels_NK[test_N], frames.synthetic_N[test_N])
+    drawn_K = np.array([kind == "synthetic" for kind in kinds])
+    return colour_baseline(
         frames.pixels_NHWC,
-        frames.labels_NK,
+        of_kind(frames.labels_NK, frames.synthetic_N, drawn_K),
         frames.groups_N,
         train_N=frames.on("train"),
         test_N=test_N,
         label_names=frames.label_names,
-        seed=predictor.spec.seed,
+        seed=seed,
     )
-    return metrics | {"colour_baseline": baseline}
 
 
 def _labels_of(dataset: Frames, label_names: tuple[str, ...]) -> npt.NDArray[np.int8]:

@@ -241,8 +241,8 @@ def test_no_process_of_the_stack_logs_more_than_codes(stack: Stack) -> None:
 LIST = "enteron:interactive"
 SECRET = "Jane Doe 1957"
 LOGGED = {
-    "code", "event", "exception", "fence", "job_id", "jobs", "kind", "level", "line", "logger", "module",
-    "place", "state", "timestamp", "worker_id",
+    "answers", "code", "event", "exception", "fence", "job_id", "jobs", "kind", "level", "line", "logger",
+    "module", "objects_removed", "objects_seen", "place", "state", "timestamp", "worker_id",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from models.imaging.augment import NONE
 from models.imaging.classifier import build_image_classifier
 from models.imaging.classifier_frames import Side
 from models.imaging.classifier_recipe import ImageClassifierParams, evaluate, run
+from models.imaging.classifier_spec import fit_slope
 from models.imaging.classifier_task import ClassifierSettings, ClassifierTask
 from models.imaging.ingest import ingest_frames
 from models.imaging.predictor import load_predictor
@@ -346,6 +347,19 @@ def test_balanced_batches_show_each_class_as_often_and_the_others_each_frame():
 
     assert np.bincount(classes[plan(balanced=True)]).tolist() == [4, 4]
     assert sorted(plan(balanced=False)) == list(range(8))
+
+
+def test_a_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20_000, 4))
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    class_N = (probabilities.cumsum(axis=1) > rng.random((len(scores), 1))).argmax(axis=1)
+    assert fit_slope(class_N, (5 * scores).astype(np.float32)) == pytest.approx(0.2, rel=0.05)
+
+
+def test_scores_without_an_error_keep_a_finite_temperature():
+    scores = np.eye(3, dtype=np.float32)[[0, 1, 2] * 10]
+    assert 1 < fit_slope(np.array([0, 1, 2] * 10), scores) < 20
 
 
 def test_the_defaults_are_those_of_the_catalogue():

@@ -1,17 +1,19 @@
 """Several datasets as one, and which of their frames may be judged together."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.imaging.archive import FolderMembers
-from models.imaging.datasets import DatasetDamaged
+from models.imaging.datasets import DatasetDamaged, content
 from models.imaging.decode import decode_mask
 from models.imaging.evidence import one_kind
 from models.imaging.ingest import ingest_frames
 from models.imaging.mixture import FramesMixture, open_frames
+from tests.readers import reader_spec
 
 
 def make(folder, labels, rows, *, fmt="labels-csv", grey=90):
@@ -57,6 +59,17 @@ def test_every_frame_is_read_from_its_own_dataset(mixture):
     frames = {mixture.frame(ordinal) for ordinal in range(5)}
     assert len(frames) == len(set(mixture.hashes())) == 5
     assert mixture.drawn_by_code().tolist() == [False, False, True, True, True]
+
+
+def test_what_taught_a_version_is_known_again_however_it_is_grouped(mixture, tmp_path):
+    with open_frames(tmp_path / "1") as part:
+        (own,) = part.contents()
+        fingerprint = part.fingerprint()
+    taught = dataclasses.replace(reader_spec(), contents=mixture.contents())
+    assert own in taught.contents
+    assert fingerprint != taught.dataset_fingerprint
+    assert taught.learnt_from(fingerprint, (own,))
+    assert not taught.learnt_from(fingerprint, (content(["another frame"]),))
 
 
 @pytest.mark.parametrize("ordinal", [-1, 5])

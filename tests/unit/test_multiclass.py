@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from models.multiclass import multiclass_metrics
+from models.multiclass import confusion_matrix, multiclass_metrics
 
 # Few distinct scores, so that ties are the rule, and few samples, so that classes are missing.
 samples = st.lists(
@@ -69,7 +69,7 @@ def test_they_equal_slow_ones(rows):
 
 def test_they_equal_scikit_learns():
     rng = np.random.default_rng(0)
-    classes, scores = rng.integers(0, 4, 200), rng.random((200, 4))
+    classes, scores = rng.integers(0, 6, 200), rng.random((200, 6))
     scores /= scores.sum(axis=1, keepdims=True)
     said = scores.argmax(axis=1)
     assert values(classes, scores) == pytest.approx(
@@ -78,6 +78,8 @@ def test_they_equal_scikit_learns():
             "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(classes, said),
             "macro_f1": sklearn_metrics.f1_score(classes, said, average="macro"),
             "mcc": sklearn_metrics.matthews_corrcoef(classes, said),
+            "top_2_accuracy": sklearn_metrics.top_k_accuracy_score(classes, scores, k=2),
+            "top_3_accuracy": sklearn_metrics.top_k_accuracy_score(classes, scores, k=3),
             "mean_auc": sklearn_metrics.roc_auc_score(classes, scores, multi_class="ovr"),
         }
     )
@@ -100,6 +102,31 @@ def test_intervals_are_over_groups():
     for name, entry in by_group.items():
         assert entry.low < entry.value < entry.high
         assert entry.high - entry.low > 1.3 * (by_frame[name].high - by_frame[name].low), name
+
+
+def test_one_group_has_no_interval_and_one_class_no_area():
+    found = multiclass_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]]), np.array(["a", "a"]))
+    assert found["mean_auc"] is None
+    assert found["mcc"] is None
+    assert found["accuracy"].value == found["balanced_accuracy"].value == 0.5
+    assert found["accuracy"].low is None
+
+
+def test_a_class_that_was_not_drawn_does_not_count_in_that_replicate():
+    found = multiclass_metrics(np.array([0, 1]), np.eye(2), np.array(["a", "b"]), replicates=100)
+    assert found["balanced_accuracy"].low == found["macro_f1"].low == 1
+    assert found["balanced_accuracy"].replicates == 100
+    assert found["mcc"].replicates == found["mean_auc"].replicates < 100
+
+
+def test_the_first_of_equally_likely_classes_count_for_the_top_too():
+    found = values(np.array([0, 1, 1, 2, 3]), np.full((5, 4), 0.25))
+    assert (found["accuracy"], found["top_2_accuracy"]) == (0.2, 0.6)
+
+
+def test_the_confusion_matrix_has_the_truth_in_its_rows():
+    matrix = confusion_matrix(np.array([0, 0, 1, 2, -1]), np.array([0, 1, 1, 1, 2]), 3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
 
 def test_scores_must_be_finite():

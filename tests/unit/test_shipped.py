@@ -50,12 +50,12 @@ def test_only_labels_measured_on_real_frames_are_on_by_default(spec, metrics):
 
 
 def test_its_figures_are_those_of_every_fold(metrics):
-    told = metrics["cross_validation"]
+    told = metrics["beyond"]["cross_validation"]
     folds = [fold for seed in told["bleeding_by_seed"].values() for fold in seed]
     assert len(folds) == told["folds"] * len(told["bleeding_by_seed"])
     assert told["mean_auc"] == pytest.approx(np.mean([fold["auc"] for fold in folds]))
     assert told["worst_fold_auc"] == min(fold["auc"] for fold in folds)
-    assert set(metrics["false_positives_on_real_frames"]) == set(metrics["labels"])
+    assert set(metrics["beyond"]["false_positives_on_real_frames"]) == set(metrics["labels"])
 
 
 def test_it_reads_frames(spec):
