@@ -186,7 +186,7 @@ def test_commands_from_a_folder_to_findings(up: Up, tmp_path: Path) -> None:
     up.get("model", "export", "walker", weights)
     copy = up.get("model", "import", "walker", weights, str(tmp_path / "out.json"))
     assert (copy["version"], copy["sha256"]) == (2, up.get("model", "show", "walker:1")["sha256"])
-    up.get("model", "promote", "walker:2", "--reason", "the same again")
+    up.get("model", "promote", "walker:2", "--reason", "the same again", "--force")
     assert up.get("model", "rollback", "walker", "--reason", "no better")["to_version"] == 1
     pictures = [str(path) for path in sorted(folder.glob("images/*.jpg"))[:2]]
     read = up.get("analyze", *pictures, "--model", "walker:2", "--save-overlays", str(tmp_path / "maps"))
