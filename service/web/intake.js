@@ -4,6 +4,7 @@ import { newKey } from "./api.js";
 import { byId, h, icon } from "./dom.js";
 import { filesOf, kindOf } from "./dropped.js";
 import { bytes, percent, plural } from "./format.js";
+import { goTo } from "./jobs.js";
 import { ModelChoice } from "./models.js";
 import { showRecent } from "./recent.js";
 import { advice, tell } from "./says.js";
@@ -118,7 +119,7 @@ export class Intake {
       const job = await this.#api.analyse(this.#form(), key, { onShare: showShare, signal: this.#sending.signal });
       this.#end();
       this.clear();
-      location.hash = `#/jobs/${job.id}`;
+      location.hash = goTo(job.id);
     } catch (error) {
       this.#end();
       this.#sendKey = key;

@@ -2,7 +2,7 @@
 
 import { announce, byId, h } from "./dom.js";
 import { count, percent, seconds, when } from "./format.js";
-import { follow, isFinal } from "./jobs.js";
+import { follow, isAwaited, isFinal } from "./jobs.js";
 import { advice, tell } from "./says.js";
 import { LOG, STATES, TEXT } from "./strings.js";
 
@@ -19,7 +19,7 @@ export class JobScreen {
     this.#id = id;
     empty();
     let job = null;
-    let watched = false;
+    let watched = isAwaited(id);
     for await (const news of follow(api, id, signal)) {
       if (news.message) logLine(news.message);
       if (news.job) job = news.job;

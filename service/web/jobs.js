@@ -7,6 +7,21 @@ const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 
 export const isFinal = (job) => FINAL.has(job.state);
 
+let awaited = null;
+
+/** Somebody waits for this job: its reading opens even if it ends before the page first looks. */
+export const goTo = (id) => {
+  awaited = id;
+  return `#/jobs/${id}`;
+};
+
+/** Whether somebody waits for this job; asked once. */
+export function isAwaited(id) {
+  const yes = awaited === id;
+  awaited = null;
+  return yes;
+}
+
 /** Yield {job}, {progress} (the fields that changed) and {message} until the job is final. */
 export async function* follow(api, id, signal) {
   let lastId = null;

@@ -7,7 +7,7 @@ import { Film } from "./film.js";
 import { isPositive, shows } from "./findings.js";
 import { summary } from "./format.js";
 import { inOrder, LABEL_ORDER, mark } from "./labels.js";
-import { isFinal } from "./jobs.js";
+import { goTo, isFinal } from "./jobs.js";
 import { paperButtons } from "./papers.js";
 import { Pictures } from "./pictures.js";
 import { tell } from "./says.js";
@@ -39,7 +39,7 @@ export class Reading {
     this.#empty(new Pictures(api));
     signal.addEventListener("abort", () => this.#pictures.end());
     this.#analysis = await api.analysis(id, signal);
-    if (!isFinal(this.#analysis.job)) return location.replace(`#/jobs/${this.#analysis.job.id}`);
+    if (!isFinal(this.#analysis.job)) return location.replace(goTo(this.#analysis.job.id));
     const { name, version } = this.#analysis.model;
     this.#version = await api.version(name, version);
     this.#card.showPassport(this.#analysis, this.#version, paperButtons(api, this.#version));

@@ -52,6 +52,13 @@ def test_probabilities_have_no_false_digits(browser: Chrome, site: Site, share: 
     assert found.replace("\u202f", " ") == words
 
 
+def test_a_job_that_ended_before_the_page_first_looked_is_still_awaited(browser: Chrome, site: Site) -> None:
+    browser.get(site.url)
+    asked = "isAwaited('b'), goTo('a'), isAwaited('b'), goTo('a'), isAwaited('a'), isAwaited('a')"
+    found = run_script(browser, f"const {{ goTo, isAwaited }} = await import('./jobs.js'); return [{asked}];")
+    assert found == [False, "#/jobs/a", False, "#/jobs/a", True, False]
+
+
 def test_event_stream_is_parsed_across_chunks(browser: Chrome, site: Site) -> None:
     browser.get(site.url)
     chunks = [
