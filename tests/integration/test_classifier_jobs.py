@@ -57,6 +57,7 @@ def register_classifier(site: Site, folder: Path) -> versions.Registered:
         none_class="normal",
         evidence="none",
         dataset_fingerprint="none",
+        contents=(),
         licence="none",
         paper="none",
         seed=0,
