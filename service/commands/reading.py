@@ -132,9 +132,14 @@ def _cell(finding: Mapping[str, Any]) -> str:
 
 
 def _caution(frames: Sequence[Mapping[str, Any]]) -> str:
-    evidence = {finding["evidence"] for frame in frames for finding in frame["findings"]}
-    drawn = " The model was trained on drawn frames: it says nothing about patients."
-    return "Research use. Not for diagnosis." + (drawn if "synthetic" in evidence else "")
+    evidence = {finding["label"]: finding["evidence"] for frame in frames for finding in frame["findings"]}
+    drawn = [label for label, kind in evidence.items() if kind == "synthetic"]
+    if not drawn:
+        return "Research use. Not for diagnosis."
+    what = "The model" if len(drawn) == len(evidence) else f"Of {', '.join(drawn)} the model"
+    return (
+        f"Research use. Not for diagnosis. {what} knows drawn frames alone: it says nothing about patients."
+    )
 
 
 def refuse_pictures_in(folder: Path) -> None:

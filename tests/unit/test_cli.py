@@ -169,6 +169,12 @@ def test_retry_prints_the_new_job(run: Run, serve: Serve) -> None:
     assert (code, json.loads(out)["id"]) == (problems.OK, "j2")
 
 
+def test_labels_that_only_drawn_frames_taught_are_named() -> None:
+    findings = [{"label": "bleeding", "evidence": "real"}, {"label": "polyp", "evidence": "synthetic"}]
+    assert "Of polyp the model knows drawn frames alone" in reading._caution([{"findings": findings}])
+    assert reading._caution([{"findings": findings[:1]}]) == "Research use. Not for diagnosis."
+
+
 def test_of_a_comparison_only_what_was_given_is_sent() -> None:
     options = {"folds": None, "seeds": 2, "order": None, "out": Path("table.json")}
     assert training._comparison(True, None, options) == {"seeds": 2}
@@ -195,7 +201,7 @@ def test_findings_are_a_row_per_frame(run: Run, serve: Serve, image: str) -> Non
         "a.jpg\t336 x 336\t● P 93 %",
         "b�[2J.gif\t\tunreadable: unknown_format",
         "Research use. Not for diagnosis."
-        " The model was trained on drawn frames: it says nothing about patients.",
+        " The model knows drawn frames alone: it says nothing about patients.",
     ]
 
 
