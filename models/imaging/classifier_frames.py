@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.imaging.classes import NO_CLASS, Classes, classes_of, one_hot
 from models.imaging.mixture import Frames
-from models.imaging.prepare import TrainingRefused, link_groups
+from models.imaging.prepare import TrainingRefused, describe_split, link_groups
 from models.imaging.splits import SplitImpossible, audit_split, split_groups
 from models.schema import JsonObject, SchemaError, encode
 
@@ -89,7 +89,7 @@ def divide(
         sides_N, groups_N, one_hot(class_N, len(classes.names)), label_names=classes.names, hashes=hashes_N
     )
     notes = {
-        "split": _describe(sides_N, groups_N) | {"seed": seed, "merged_groups": merged},
+        "split": describe_split(sides_N, groups_N) | {"seed": seed, "merged_groups": merged},
         "split_problems": encode(problems),
         "left_out": classes.left_out,
         "not_learnt": [name for number, name in enumerate(classes.names) if number not in learnt],
@@ -130,11 +130,3 @@ def _split(
             "needs three groups (patients, videos) or more that share no frame, to train, tune and test on",
         ) from error
     return sides_N, len(np.unique(groups_N)) - len(np.unique(linked_N))
-
-
-def _describe(sides_N: npt.NDArray[np.str_], groups_N: npt.NDArray[np.str_]) -> JsonObject:
-    by_side = {side: sides_N == side for side in ("train", "tune", "test")}
-    return {
-        "frames": {side: int(on_N.sum()) for side, on_N in by_side.items()},
-        "groups": {side: len(np.unique(groups_N[on_N])) for side, on_N in by_side.items()},
-    }

@@ -181,7 +181,7 @@ def divide(table: FrameTable, sides_N: npt.NDArray[np.str_], *, seed: int) -> Di
     )
     merged = _count(table.groups_N) - _count(table.linked_N)
     notes = {
-        "split": _describe(sides_N, table.groups_N) | {"seed": seed, "merged_groups": merged},
+        "split": describe_split(sides_N, table.groups_N) | {"seed": seed, "merged_groups": merged},
         "split_problems": encode(problems),
         "not_learnt": [n for n, learnt in zip(table.label_names, learnt_K, strict=True) if not learnt],
     }
@@ -268,7 +268,8 @@ def learnable(labels_NK: npt.NDArray[np.int8], chosen_N: npt.NDArray[np.bool_]) 
     return np.asarray((chosen == 1).any(axis=0) & (chosen == 0).any(axis=0))
 
 
-def _describe(sides_N: npt.NDArray[np.str_], groups_N: npt.NDArray[np.str_]) -> JsonObject:
+def describe_split(sides_N: npt.NDArray[np.str_], groups_N: npt.NDArray[np.str_]) -> JsonObject:
+    """How many frames and groups are on each side."""
     return {
         "frames": {side: int((sides_N == side).sum()) for side in SIDES},
         "groups": {side: _count(groups_N[sides_N == side]) for side in SIDES},
